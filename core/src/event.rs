@@ -1,0 +1,156 @@
+//! One request's line in the decision log.
+//!
+//! An [`Event`] is what a core hands to the writer: closed, and small. Names that the config knows (group, arm, target,
+//! provider, model) are indices into the [`Plan`](crate::config::plan::Plan) that answered; the writer's thread has that
+//! plan and prints them. Times are nanoseconds since the process started, by the monotonic clock; the writer adds the
+//! wall clock of the start.
+
+use crate::fault::{Kind, Phase};
+use crate::tally::{Usage, UsageSource};
+
+/// A closed record: one admitted request, whatever its end.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Request read whole (or its refusal decided), ns since process start.
+    pub at_ns: u64,
+    /// Last byte of the answer handed to the kernel, ns since process start.
+    pub ended_ns: u64,
+    /// The client's own or ours; what `x-request-id` said.
+    pub request_id: Box<str>,
+    /// The vendor's id of the request, cut to 256 bytes.
+    pub upstream_request_id: Option<Box<str>>,
+    /// The path that was asked, e.g. `/v1/chat/completions`.
+    pub endpoint: &'static str,
+    /// Group and arm, indices into the plan; arm is none when none was drawn.
+    pub group: Option<u32>,
+    /// Index into the group's arms.
+    pub arm: Option<u32>,
+    /// The model as the vendor's answer said it, cut to 256 bytes.
+    pub upstream_model: Option<Box<str>>,
+    /// How the arm came about.
+    pub method: Method,
+    /// The group's place, when the arm was drawn from a block.
+    pub slot: Option<u64>,
+    /// The client asked for a stream.
+    pub stream: bool,
+    /// As the client saw it; 499 when it had gone.
+    pub status: u16,
+    /// What went wrong, if it did.
+    pub error: Option<(Kind, Phase)>,
+    /// Tokens.
+    pub usage: Usage,
+    /// Where they come from.
+    pub usage_source: UsageSource,
+    /// Request read whole → last byte of the answer handed to the kernel.
+    pub latency_ns: u64,
+    /// Request read whole → first content; streamed answers only.
+    pub ttft_ns: Option<u64>,
+    /// Request handed to the vendor's socket → vendor's last byte read.
+    pub upstream_ns: u64,
+    /// Name, TCP and TLS; 0 when a connection was reused.
+    pub connect_ns: u64,
+    /// Blocked on a slow reader.
+    pub client_wait_ns: u64,
+    /// What is left for us.
+    pub overhead_ns: u64,
+    /// Between content events of a stream.
+    pub gaps: Option<Gaps>,
+    /// How often a vendor was asked: 0, 1 or 2.
+    pub attempts: u32,
+    /// What each policy said, in listed order. Boxed and usually empty: a request without policies pays nothing.
+    pub policies: Box<[PolicyResult]>,
+    /// The worst of them.
+    pub verdict: Verdict,
+    /// Core that served it.
+    pub core: u32,
+}
+
+/// `assignment.method`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Drawn from a permuted block.
+    Block,
+    /// The client named the only arm with this model.
+    Direct,
+    /// Nothing was assigned.
+    None,
+}
+
+impl Method {
+    /// The word in the event.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Direct => "direct",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Time between content events as read from the vendor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gaps {
+    /// How many gaps: content events less one.
+    pub n: u64,
+    /// Their mean.
+    pub mean_ns: u64,
+    /// Their 99th percentile.
+    pub p99_ns: u64,
+    /// The largest.
+    pub max_ns: u64,
+}
+
+/// What one policy said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyResult {
+    /// Index into the plan's policies.
+    pub policy: u32,
+    /// Whether it let the request pass.
+    pub result: PolicyOutcome,
+    /// Whether it found something.
+    pub flagged: bool,
+    /// The category it found it in.
+    pub category: Option<&'static str>,
+}
+
+/// `policies[].result`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyOutcome {
+    /// The request passed.
+    Pass,
+    /// The request was refused.
+    Blocked,
+}
+
+impl PolicyOutcome {
+    /// The word in the event.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// `verdict`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing found.
+    #[default]
+    Allow,
+    /// Something found; the request passed.
+    Flag,
+    /// The request was refused.
+    Block,
+}
+
+impl Verdict {
+    /// The word in the event.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Flag => "flag",
+            Self::Block => "block",
+        }
+    }
+}
