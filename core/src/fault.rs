@@ -106,6 +106,8 @@ kinds! {
     MalformedChunk => "malformed_chunk", Client, 400, "The chunked request body is malformed";
     /// The HTTP version is not 1.0 or 1.1.
     UnknownVersion => "unknown_version", Client, 400, "The HTTP version is not 1.0 or 1.1";
+    /// The client began to speak HTTP/2 (RFC 9113 section 3.4).
+    Http2Preface => "http2_preface", Client, 400, "This port speaks HTTP/1.1, not HTTP/2";
     /// The head is larger than the limit, or has too many fields.
     HeadTooLarge => "head_too_large", Client, 431, "The request head is too large";
     /// The head did not arrive in time.

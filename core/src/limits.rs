@@ -69,6 +69,10 @@ pub const WEIGHT_MAX: u32 = 1_000_000;
 pub const BLOCK_SLOTS_MAX: u32 = 1_000;
 /// Most client request target, bytes. RFC 9110 section 4.1 recommends at least 8,000.
 pub const TARGET_BYTES_MAX: usize = 8 * KIB;
+/// Longest method. The longest that is registered (IANA, HTTP methods) is UPDATEREDIRECTREF with 17.
+pub const METHOD_BYTES_MAX: usize = 32;
+/// What `head_fields_max` may be set to at most; a larger value counts as this one. Fields are parsed on the stack.
+pub const HEAD_FIELDS_CEILING: usize = 512;
 /// Longest line that starts a chunk, its extensions included.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Largest trailer section after the last chunk. Trailers are read and dropped.

@@ -1,0 +1,454 @@
+//! Heads: the first line and the fields of a message, as spans over the caller's buffer.
+//!
+//! httparse reads the lines. It takes several things that RFC 9112 forbids or leaves to taste, and every one of them
+//! has split a proxy from the server behind it somewhere, so on top of it:
+//!
+//! | httparse 1.10 takes | here |
+//! |---|---|
+//! | lines that end in a bare LF | every LF follows a CR |
+//! | any number of empty lines before the first | at most two before a request, none before a response |
+//! | any target without spaces and controls | visible ASCII, origin or absolute form, bounded |
+//! | any or no Host, or several | exactly one, well-formed, and the target's own (HTTP/1.0 may have none) |
+//! | methods of any length | at most [`METHOD_BYTES_MAX`] |
+//! | statuses from 000 | from 100 |
+//!
+//! Names that aren't tokens, space before the colon, folded lines, bare CR, NUL and other control bytes it refuses by
+//! itself; `core/tests/http1.rs` holds it to that. Bytes of 0x80 and above in values are opaque and pass, as RFC 9110
+//! section 5.5 wants it: what goes on to anybody is a short list of fields, written afresh.
+//!
+//! How long the body is, is not decided here: see [`framing`](super::framing).
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use crate::fault::Kind;
+use crate::http1::target::{Authority, Target};
+use crate::http1::{Message, is_token, list_holds};
+use crate::limits::{HEAD_FIELDS_CEILING, Limits, METHOD_BYTES_MAX};
+
+/// Empty lines before a request that are skipped. RFC 9112 section 2.2 asks for at least one, since old clients send
+/// one behind a body that its length does not count.
+const BLANK_LINES_MAX: u32 = 2;
+
+/// The head of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    /// Any token; whether it is allowed is the path's business. CONNECT never gets here, for its target is refused.
+    pub method: http::Method,
+    /// 1.0 or 1.1.
+    pub version: Version,
+    /// Bytes of the buffer that the head takes, from its beginning (skipped empty lines included) to the end of the
+    /// blank line. The body starts there.
+    pub len: usize,
+    /// Whether the client wants to go on with this connection. Never so in HTTP/1.0: we don't do its keep-alive.
+    pub keep_alive: bool,
+    /// Whether the client waits for `100 Continue` before it sends its body.
+    pub expects_continue: bool,
+    path: Span,
+    query: Option<Span>,
+}
+
+/// The head of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// 100 to 999. The reason phrase is for nobody (RFC 9112 section 4) and not kept.
+    pub status: u16,
+    /// 1.0 or 1.1.
+    pub version: Version,
+    /// Bytes of the buffer that the head takes. The body starts there.
+    pub len: usize,
+    /// Whether the vendor lets us go on with this connection; [`framing`](super::framing) has the last word.
+    pub keep_alive: bool,
+}
+
+/// HTTP versions that are spoken here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0: one request per connection, no chunks, no 1xx.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}
+
+/// How far the search for the end of a head has come. It belongs to the connection and makes reading a head that
+/// arrives in a thousand pieces as cheap as one that arrives in one: each byte is looked at once, and httparse runs
+/// once, when the head is whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Search {
+    /// Where the first line starts, behind the empty lines that were skipped.
+    start: usize,
+    blank_lines: u32,
+    /// Where the line starts whose end is looked for.
+    line: usize,
+    /// Bytes before this hold no end of a line that is still to be found.
+    seen: usize,
+    /// From the first line, once it is whole.
+    version: Option<Version>,
+}
+
+/// A part of the buffer that a head was parsed from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// The fields of one head, in its order, as spans over the buffer. Made to be used again for the next head: it only
+/// allocates when a head has more fields than any before.
+#[derive(Debug, Default)]
+pub struct Fields {
+    all: Vec<Field>,
+    /// First field of each [`Known`] name, as an index into `all` plus one; 0 is none.
+    first: [u16; Known::COUNT],
+    /// One bit per [`Known`] name that came more than once.
+    repeated: u16,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    name: Span,
+    value: Span,
+}
+
+/// The names that the gateway itself looks at, recognised while the head is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// `Host`.
+    Host,
+    /// `Expect`.
+    Expect,
+    /// `X-Api-Key`.
+    ApiKey,
+    /// `Connection`.
+    Connection,
+    /// `Content-Type`.
+    ContentType,
+    /// `X-Request-Id`.
+    RequestId,
+    /// `Authorization`.
+    Authorization,
+    /// `Content-Length`.
+    ContentLength,
+    /// `Content-Encoding`.
+    ContentEncoding,
+    /// `Transfer-Encoding`.
+    TransferEncoding,
+}
+
+/// A field that may stand once came several times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated;
+
+impl RequestHead {
+    /// Reads a request head at the start of `buf`. `None` means that it isn't whole yet: call again with the same
+    /// bytes and more behind them, and the same `search`. After any other result `search` is as new.
+    ///
+    /// # Errors
+    /// The client's fault, as soon as it is certain; the connection can't be used any further.
+    pub fn parse(buf: &[u8], search: &mut Search, fields: &mut Fields, limits: &Limits) -> Result<Option<Self>, Kind> {
+        let Some((range, version)) = search.find(buf, Message::Request, limits)? else { return Ok(None) };
+        let head = &buf[range.clone()];
+
+        let mut slots = [const { MaybeUninit::uninit() }; HEAD_FIELDS_CEILING];
+        let slots = &mut slots[..limits.head_fields_max.min(HEAD_FIELDS_CEILING)];
+        let mut request = httparse::Request::new(&mut []);
+        let parsed = request.parse_with_uninit_headers(head, slots).map_err(|error| blame(head, error))?;
+        let (Some(method), Some(target)) = (request.method, request.path) else { return Err(Kind::MalformedHead) };
+        if parsed != httparse::Status::Complete(head.len()) || method.len() > METHOD_BYTES_MAX {
+            return Err(Kind::MalformedHead);
+        }
+        let method = http::Method::from_bytes(method.as_bytes()).map_err(|_| Kind::MalformedHead)?;
+        let target = Target::parse(target.as_bytes())?;
+        if method == http::Method::CONNECT {
+            // Whatever its target looks like: only the authority form is CONNECT's (RFC 9112 section 3.2.3).
+            return Err(Kind::MalformedTarget);
+        }
+        fields.fill(buf, request.headers);
+        check_host(fields.sole(buf, Known::Host), version, target.authority.as_ref())?;
+        Ok(Some(Self {
+            method,
+            version,
+            len: range.end,
+            keep_alive: keeps_alive(version, fields, buf),
+            expects_continue: version == Version::Http11
+                && fields.first(buf, Known::Expect).is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue")),
+            path: Span::of_part(buf, target.path),
+            query: target.query.map(|query| Span::of_part(buf, query)),
+        }))
+    }
+
+    /// The target's path, without the query; `/` where an absolute target has none.
+    pub fn path<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
+        match self.path.of(buf) {
+            [] => b"/",
+            path => path,
+        }
+    }
+
+    /// What stands behind the target's question mark, if it has one.
+    pub fn query<'a>(&self, buf: &'a [u8]) -> Option<&'a [u8]> {
+        self.query.map(|query| query.of(buf))
+    }
+}
+
+impl ResponseHead {
+    /// Reads a response head at the start of `buf`; otherwise as [`RequestHead::parse`].
+    ///
+    /// # Errors
+    /// [`Kind::AnswerHeadMalformed`], whatever is wrong with it.
+    pub fn parse(buf: &[u8], search: &mut Search, fields: &mut Fields, limits: &Limits) -> Result<Option<Self>, Kind> {
+        let found = search.find(buf, Message::Response, limits).map_err(|_| Kind::AnswerHeadMalformed)?;
+        let Some((range, version)) = found else { return Ok(None) };
+        let head = &buf[range.clone()];
+
+        let mut slots = [const { MaybeUninit::uninit() }; HEAD_FIELDS_CEILING];
+        let slots = &mut slots[..limits.head_fields_max.min(HEAD_FIELDS_CEILING)];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default()
+            .parse_response_with_uninit_headers(&mut response, head, slots)
+            .map_err(|_| Kind::AnswerHeadMalformed)?;
+        let status = response.code.filter(|&status| status >= 100).ok_or(Kind::AnswerHeadMalformed)?;
+        if parsed != httparse::Status::Complete(head.len()) {
+            return Err(Kind::AnswerHeadMalformed);
+        }
+        fields.fill(buf, response.headers);
+        Ok(Some(Self { status, version, len: range.end, keep_alive: keeps_alive(version, fields, buf) }))
+    }
+}
+
+impl Search {
+    /// Looks for the blank line, from where the last call stopped; gives the head's place and version. Refuses on its
+    /// way what would otherwise be waited for in vain: bare LF, a first line of another protocol, too large a head.
+    fn find(&mut self, buf: &[u8], message: Message, limits: &Limits) -> Result<Option<(Range<usize>, Version)>, Kind> {
+        // Spans are 32 bits wide.
+        let bytes_max = limits.head_bytes_max.min(u32::MAX as usize / 2);
+        let found = self.advance(buf, message, bytes_max);
+        if !matches!(found, Ok(None)) {
+            *self = Self::default();
+        }
+        found
+    }
+
+    /// The verdict hangs on the bytes and never on how they were split: lines are judged in order, each when its LF is
+    /// there, and the first one's beginning at once.
+    fn advance(
+        &mut self,
+        buf: &[u8],
+        message: Message,
+        bytes_max: usize,
+    ) -> Result<Option<(Range<usize>, Version)>, Kind> {
+        loop {
+            let end_max = self.start + bytes_max;
+            let window = &buf[..buf.len().min(end_max)];
+            if self.version.is_none() {
+                check_beginning(&window[self.start..], message)?;
+            }
+            let Some(offset) = memchr::memchr(b'\n', &window[self.seen..]) else {
+                self.seen = window.len();
+                return if window.len() < end_max { Ok(None) } else { Err(Kind::HeadTooLarge) };
+            };
+            let end = self.seen + offset + 1;
+            let line = window[self.line..end].strip_suffix(b"\r\n").ok_or(Kind::BareLineEnd)?;
+            (self.line, self.seen) = (end, end);
+            match (self.version, line.is_empty()) {
+                (None, true) if self.blank_lines < BLANK_LINES_MAX => {
+                    self.blank_lines += 1;
+                    self.start = end;
+                }
+                (None, true) => return Err(Kind::MalformedHead),
+                (None, false) => self.version = Some(version_of(line, message)?),
+                (Some(_), false) => {}
+                (Some(version), true) => return Ok(Some((self.start..end, version))),
+            }
+        }
+    }
+}
+
+/// Tells another protocol by its first bytes, so that nobody waits for the end of a line that will never come.
+fn check_beginning(bytes: &[u8], message: Message) -> Result<(), Kind> {
+    const STATUS_LINE: &[u8] = b"HTTP/1.";
+    match (message, bytes) {
+        (Message::Request, [] | [b'\r'] | [b'\r', b'\n', ..] | [b'\n', ..]) => Ok(()),
+        (Message::Request, [b'\r', ..]) => Err(Kind::BareLineEnd),
+        (Message::Request, [first, ..]) if is_token(*first) => Ok(()),
+        (Message::Response, _) if bytes.iter().zip(STATUS_LINE).all(|(byte, wanted)| byte == wanted) => Ok(()),
+        (Message::Request | Message::Response, _) => Err(Kind::MalformedHead),
+    }
+}
+
+/// The version that a whole first line names.
+fn version_of(line: &[u8], message: Message) -> Result<Version, Kind> {
+    let word = match message {
+        Message::Request => line.rsplit(|&b| b == b' ').next(),
+        Message::Response => line.split(|&b| b == b' ').next(),
+    };
+    match word {
+        Some(b"HTTP/1.1") => Ok(Version::Http11),
+        Some(b"HTTP/1.0") => Ok(Version::Http10),
+        // RFC 9113 section 3.4: what an HTTP/2 client says first, whether or not it was told that we speak it.
+        Some(b"HTTP/2.0") if line == b"PRI * HTTP/2.0" => Err(Kind::Http2Preface),
+        Some(word) if word.starts_with(b"HTTP/") => Err(Kind::UnknownVersion),
+        Some(_) | None => Err(Kind::MalformedHead),
+    }
+}
+
+/// What httparse means, in our words. Only broken heads come here.
+#[cold]
+fn blame(head: &[u8], error: httparse::Error) -> Kind {
+    let bare_cr = memchr::memchr_iter(b'\r', head).any(|cr| head.get(cr + 1) != Some(&b'\n'));
+    if bare_cr {
+        return Kind::BareLineEnd;
+    }
+    match error {
+        httparse::Error::HeaderName => Kind::MalformedFieldName,
+        httparse::Error::HeaderValue => Kind::MalformedFieldValue,
+        httparse::Error::TooManyHeaders => Kind::HeadTooLarge,
+        // The line ends in a version, so one that is not where it should be means a space in the target.
+        httparse::Error::Version => Kind::MalformedTarget,
+        httparse::Error::Token if head.iter().find(|&&b| !is_token(b)) == Some(&b' ') => Kind::MalformedTarget,
+        httparse::Error::Token | httparse::Error::NewLine | httparse::Error::Status => Kind::MalformedHead,
+    }
+}
+
+/// RFC 9112 section 3.2: one well-formed Host, and the target's own if the target names one.
+fn check_host(
+    host: Result<Option<&[u8]>, Repeated>,
+    version: Version,
+    target: Option<&Authority<'_>>,
+) -> Result<(), Kind> {
+    let host = match (host, version) {
+        (Ok(Some(host)), _) => Authority::parse(host).ok_or(Kind::MalformedHost)?,
+        (Ok(None), Version::Http10) => return Ok(()),
+        (Ok(None), Version::Http11) | (Err(Repeated), _) => return Err(Kind::MalformedHost),
+    };
+    match target {
+        Some(target) if !target.agrees_with(&host) => Err(Kind::MalformedHost),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// RFC 9112 section 9.3, less HTTP/1.0's keep-alive, which proxies in between are known to get wrong.
+fn keeps_alive(version: Version, fields: &Fields, buf: &[u8]) -> bool {
+    version == Version::Http11 && !fields.every(buf, Known::Connection).any(|list| list_holds(list, b"close"))
+}
+
+impl Span {
+    /// The bytes, of the buffer that was parsed or of one with the same bytes at the same place.
+    pub fn of(self, buf: &[u8]) -> &[u8] {
+        &buf[self.start as usize..self.end as usize]
+    }
+
+    /// Where `part`, which is a part of `buf`, stands in it.
+    fn of_part(buf: &[u8], part: &[u8]) -> Self {
+        if part.is_empty() {
+            return Self::default();
+        }
+        let start = part.as_ptr().addr() - buf.as_ptr().addr();
+        // Not cut off: `Search` refuses heads that don't fit into 32 bits.
+        Self { start: start as u32, end: (start + part.len()) as u32 }
+    }
+}
+
+impl Fields {
+    /// How many fields the head has.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether the head has no fields.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// All fields in their order, as (name, value); names as they were written, values without space around them.
+    pub fn iter<'a>(&'a self, buf: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.all.iter().map(|field| (field.name.of(buf), field.value.of(buf)))
+    }
+
+    /// The value of the first field with this name.
+    pub fn first<'a>(&self, buf: &'a [u8], known: Known) -> Option<&'a [u8]> {
+        let index = self.first[known as usize].checked_sub(1)?;
+        Some(self.all[usize::from(index)].value.of(buf))
+    }
+
+    /// The value of the only field with this name.
+    ///
+    /// # Errors
+    /// [`Repeated`] if there are several, equal or not.
+    pub fn sole<'a>(&self, buf: &'a [u8], known: Known) -> Result<Option<&'a [u8]>, Repeated> {
+        if self.repeated & known.bit() != 0 { Err(Repeated) } else { Ok(self.first(buf, known)) }
+    }
+
+    /// The values of all fields with this name, in their order. Free when there is none.
+    pub fn every<'a>(&'a self, buf: &'a [u8], known: Known) -> impl Iterator<Item = &'a [u8]> {
+        let from = match self.first[known as usize] {
+            0 => self.all.len(),
+            index => usize::from(index) - 1,
+        };
+        let named = self.all[from..].iter().filter(move |field| Known::of(field.name.of(buf)) == Some(known));
+        named.map(|field| field.value.of(buf))
+    }
+
+    /// The value of the first field with any other name; `name` in any case. Walks all fields.
+    pub fn find<'a>(&self, buf: &'a [u8], name: &str) -> Option<&'a [u8]> {
+        let named = |field: &&Field| field.name.of(buf).eq_ignore_ascii_case(name.as_bytes());
+        self.all.iter().find(named).map(|field| field.value.of(buf))
+    }
+
+    fn fill(&mut self, buf: &[u8], headers: &[httparse::Header<'_>]) {
+        self.all.clear();
+        self.first = [0; Known::COUNT];
+        self.repeated = 0;
+        for header in headers {
+            let name = header.name.as_bytes();
+            self.all.push(Field { name: Span::of_part(buf, name), value: Span::of_part(buf, header.value) });
+            let Some(known) = Known::of(name) else { continue };
+            match &mut self.first[known as usize] {
+                // Not cut off: there are at most HEAD_FIELDS_CEILING.
+                first @ 0 => *first = self.all.len() as u16,
+                _ => self.repeated |= known.bit(),
+            }
+        }
+    }
+}
+
+impl Known {
+    const COUNT: usize = Self::TransferEncoding as usize + 1;
+
+    /// The name in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Expect => "expect",
+            Self::ApiKey => "x-api-key",
+            Self::Connection => "connection",
+            Self::ContentType => "content-type",
+            Self::RequestId => "x-request-id",
+            Self::Authorization => "authorization",
+            Self::ContentLength => "content-length",
+            Self::ContentEncoding => "content-encoding",
+            Self::TransferEncoding => "transfer-encoding",
+        }
+    }
+
+    /// Recognises a name, in any case. Length first: most names are told apart by it and never compared.
+    fn of(name: &[u8]) -> Option<Self> {
+        let candidates: &[Self] = match name.len() {
+            4 => &[Self::Host],
+            6 => &[Self::Expect],
+            9 => &[Self::ApiKey],
+            10 => &[Self::Connection],
+            12 => &[Self::ContentType, Self::RequestId],
+            13 => &[Self::Authorization],
+            14 => &[Self::ContentLength],
+            16 => &[Self::ContentEncoding],
+            17 => &[Self::TransferEncoding],
+            _ => &[],
+        };
+        candidates.iter().copied().find(|known| name.eq_ignore_ascii_case(known.as_str().as_bytes()))
+    }
+
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
