@@ -149,7 +149,22 @@ impl Chunked {
             (Line::TrailerValue, _) if is_field_value(byte) => Line::TrailerValue,
             (Line::TrailerCr, b'\n') => Line::TrailerStart,
 
-            (_, _) => return Err(ChunkError::Malformed),
+            (
+                Line::Size { .. }
+                | Line::Semicolon { .. }
+                | Line::ExtensionName { .. }
+                | Line::Equals { .. }
+                | Line::ExtensionValue { .. }
+                | Line::SizeCr { .. }
+                | Line::Payload
+                | Line::PayloadCr
+                | Line::TrailerStart
+                | Line::TrailerName
+                | Line::TrailerValue
+                | Line::TrailerCr
+                | Line::FinalCr,
+                _,
+            ) => return Err(ChunkError::Malformed),
         };
         Ok(State::Line(next))
     }

@@ -5,15 +5,14 @@
 //!
 //! | httparse 1.10 takes | here |
 //! |---|---|
-//! | lines that end in a bare LF | every LF follows a CR |
+//! | lines that end in a bare LF | every LF follows a CR, and every CR comes before an LF |
 //! | any number of empty lines before the first | at most two before a request, none before a response |
 //! | any target without spaces and controls | visible ASCII, origin or absolute form, bounded |
 //! | any or no Host, or several | exactly one, well-formed, and the target's own (HTTP/1.0 may have none) |
 //! | methods of any length | at most [`METHOD_BYTES_MAX`] |
 //! | statuses from 000 | from 100 |
 //!
-//! Names that aren't tokens, space before the colon, folded lines, bare CR, NUL and other control bytes it refuses by
-//! itself; `core/tests/http1.rs` holds it to that. Bytes of 0x80 and above in values are opaque and pass, as RFC 9110
+//! Names that aren't tokens, space before the colon, folded lines, NUL and other control bytes it refuses by itself; `core/tests/http1.rs` holds it to that. Bytes of 0x80 and above in values are opaque and pass, as RFC 9110
 //! section 5.5 wants it: what goes on to anybody is a short list of fields, written afresh.
 //!
 //! How long the body is, is not decided here: see [`framing`](super::framing).
@@ -218,7 +217,7 @@ impl ResponseHead {
 
 impl Search {
     /// Looks for the blank line, from where the last call stopped; gives the head's place and version. Refuses on its
-    /// way what would otherwise be waited for in vain: bare LF, a first line of another protocol, too large a head.
+    /// way what would otherwise be waited for in vain: bare CR or LF, a first line of another protocol, too large a head.
     fn find(&mut self, buf: &[u8], message: Message, limits: &Limits) -> Result<Option<(Range<usize>, Version)>, Kind> {
         // Spans are 32 bits wide.
         let bytes_max = limits.head_bytes_max.min(u32::MAX as usize / 2);
@@ -249,6 +248,9 @@ impl Search {
             };
             let end = self.seen + offset + 1;
             let line = window[self.line..end].strip_suffix(b"\r\n").ok_or(Kind::BareLineEnd)?;
+            if memchr::memchr(b'\r', line).is_some() {
+                return Err(Kind::BareLineEnd);
+            }
             (self.line, self.seen) = (end, end);
             match (self.version, line.is_empty()) {
                 (None, true) if self.blank_lines < BLANK_LINES_MAX => {
@@ -295,18 +297,14 @@ fn version_of(line: &[u8], message: Message) -> Result<Version, Kind> {
 /// What httparse means, in our words. Only broken heads come here.
 #[cold]
 fn blame(head: &[u8], error: httparse::Error) -> Kind {
-    let bare_cr = memchr::memchr_iter(b'\r', head).any(|cr| head.get(cr + 1) != Some(&b'\n'));
-    if bare_cr {
-        return Kind::BareLineEnd;
-    }
     match error {
         httparse::Error::HeaderName => Kind::MalformedFieldName,
         httparse::Error::HeaderValue => Kind::MalformedFieldValue,
         httparse::Error::TooManyHeaders => Kind::HeadTooLarge,
-        // The line ends in a version, so one that is not where it should be means a space in the target.
-        httparse::Error::Version => Kind::MalformedTarget,
+        // The first line ends in a version, so one that is missing or not the end means a space in the target.
+        httparse::Error::Version | httparse::Error::NewLine => Kind::MalformedTarget,
         httparse::Error::Token if head.iter().find(|&&b| !is_token(b)) == Some(&b' ') => Kind::MalformedTarget,
-        httparse::Error::Token | httparse::Error::NewLine | httparse::Error::Status => Kind::MalformedHead,
+        httparse::Error::Token | httparse::Error::Status => Kind::MalformedHead,
     }
 }
 
@@ -450,5 +448,132 @@ impl Known {
 
     const fn bit(self) -> u16 {
         1 << self as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(text: &[u8], limits: &Limits) -> (Result<Option<RequestHead>, Kind>, Fields) {
+        let mut fields = Fields::default();
+        (RequestHead::parse(text, &mut Search::default(), &mut fields, limits), fields)
+    }
+
+    #[test]
+    fn a_head_says_what_was_asked_and_where_it_stands() {
+        let text = b"\r\nPOST /v1/models?a=b HTTP/1.1\r\nHost: a\r\nX-API-Key:  k \r\nExpect: 100-Continue\r\n\r\nbody";
+        let (head, fields) = request(text, &Limits::default());
+        let head = head.expect("well-formed").expect("whole");
+        assert_eq!(
+            (head.method.as_str(), head.path(text), head.query(text)),
+            ("POST", &b"/v1/models"[..], Some(&b"a=b"[..]))
+        );
+        assert_eq!((head.version, head.keep_alive, head.expects_continue), (Version::Http11, true, true));
+        assert_eq!(&text[head.len..], b"body");
+        assert_eq!(fields.first(text, Known::ApiKey), Some(&b"k"[..]));
+
+        let text = b"GET http://a HTTP/1.0\r\nExpect: 100-continue\r\nConnection: keep-alive\r\n\r\n";
+        let (head, _) = request(text, &Limits::default());
+        let head = head.expect("well-formed").expect("whole");
+        assert_eq!((head.path(text), head.query(text)), (&b"/"[..], None));
+        assert_eq!((head.version, head.keep_alive, head.expects_continue), (Version::Http10, false, false));
+    }
+
+    #[test]
+    fn fields_are_found_by_name_in_any_case() {
+        let text = b"GET / HTTP/1.1\r\nHost: a\r\nX-B: 1\r\nconnection: x\r\nx-b: 2\r\nCONNECTION: y\r\nContent-Typ: z\r\n\r\n";
+        let (_, fields) = request(text, &Limits::default());
+        assert_eq!((fields.len(), fields.is_empty()), (6, false));
+        assert_eq!(fields.find(text, "X-b"), Some(&b"1"[..]));
+        assert_eq!(fields.find(text, "x-c"), None);
+        assert_eq!(fields.first(text, Known::Connection), Some(&b"x"[..]));
+        assert_eq!(fields.sole(text, Known::Connection), Err(Repeated));
+        assert_eq!(fields.sole(text, Known::Host), Ok(Some(&b"a"[..])));
+        assert_eq!(fields.sole(text, Known::ContentType), Ok(None));
+        assert!(fields.every(text, Known::Connection).eq([b"x", b"y"]));
+        assert!(fields.every(text, Known::ContentType).eq([b""; 0]));
+        assert_eq!(fields.iter(text).last(), Some((&b"Content-Typ"[..], &b"z"[..])));
+    }
+
+    #[test]
+    fn every_known_name_is_recognised() {
+        let mut known = 0;
+        let words = ["host", "expect", "x-api-key", "connection", "content-type", "x-request-id", "authorization"];
+        for word in words.into_iter().chain(["content-length", "content-encoding", "transfer-encoding"]) {
+            assert_eq!(Known::of(word.to_ascii_uppercase().as_bytes()).map(Known::as_str), Some(word));
+            assert_eq!(Known::of(&word.as_bytes()[1..]), None);
+            known += 1;
+        }
+        assert_eq!(known, Known::COUNT);
+    }
+
+    #[test]
+    fn fields_of_one_head_are_not_those_of_the_next() {
+        let (mut search, mut fields, limits) = (Search::default(), Fields::default(), Limits::default());
+        let first = b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n";
+        assert_eq!(RequestHead::parse(first, &mut search, &mut fields, &limits), Err(Kind::MalformedHost));
+        let next = b"GET / HTTP/1.1\r\nHost: b\r\n\r\n";
+        assert!(RequestHead::parse(next, &mut search, &mut fields, &limits).is_ok_and(|head| head.is_some()));
+        assert_eq!(fields.sole(next, Known::Host), Ok(Some(&b"b"[..])));
+    }
+
+    #[test]
+    fn a_head_may_be_as_large_as_its_limit_and_no_larger() {
+        let text = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let verdict = |text: &[u8], head_bytes_max| {
+            let limits = Limits { head_bytes_max, ..Limits::default() };
+            request(text, &limits).0.map(|head| head.is_some())
+        };
+        assert_eq!(verdict(text, text.len()), Ok(true));
+        assert_eq!(verdict(text, text.len() - 1), Err(Kind::HeadTooLarge));
+        assert_eq!(verdict(&text[..text.len() - 1], text.len()), Ok(false));
+        assert_eq!(verdict(&text[..text.len() - 1], text.len() - 1), Err(Kind::HeadTooLarge));
+        // Empty lines before it don't count.
+        assert_eq!(verdict(&[b"\r\n", &text[..]].concat(), text.len()), Ok(true));
+        let limits = Limits { head_bytes_max: 20, ..Limits::default() };
+        let text = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
+        let head = ResponseHead::parse(text, &mut Search::default(), &mut Fields::default(), &limits);
+        assert_eq!(head, Err(Kind::AnswerHeadMalformed));
+    }
+
+    #[test]
+    fn a_head_may_have_as_many_fields_as_its_limit_and_no_more() {
+        let verdict = |count: usize, head_fields_max| {
+            let limits = Limits { head_fields_max, ..Limits::default() };
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(count - 1));
+            let (head, fields) = request(text.as_bytes(), &limits);
+            head.map(|head| (head.is_some(), fields.len()))
+        };
+        assert_eq!(verdict(100, 100), Ok((true, 100)));
+        assert_eq!(verdict(101, 100), Err(Kind::HeadTooLarge));
+        assert_eq!(verdict(HEAD_FIELDS_CEILING, usize::MAX), Ok((true, HEAD_FIELDS_CEILING)));
+        assert_eq!(verdict(HEAD_FIELDS_CEILING + 1, usize::MAX), Err(Kind::HeadTooLarge));
+        assert_eq!(verdict(1, 0), Err(Kind::HeadTooLarge));
+    }
+
+    #[test]
+    fn targets_and_methods_have_their_bounds() {
+        use crate::limits::TARGET_BYTES_MAX;
+        let verdict = |method: usize, target: usize| {
+            let text = format!("{} /{} HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(method), "t".repeat(target - 1));
+            request(text.as_bytes(), &Limits::default()).0.map(|head| head.is_some())
+        };
+        assert_eq!(verdict(METHOD_BYTES_MAX, TARGET_BYTES_MAX), Ok(true));
+        assert_eq!(verdict(METHOD_BYTES_MAX + 1, 1), Err(Kind::MalformedHead));
+        assert_eq!(verdict(1, TARGET_BYTES_MAX + 1), Err(Kind::MalformedTarget));
+    }
+
+    #[test]
+    fn a_head_in_many_pieces_is_searched_once() {
+        let text = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(60_000));
+        let (mut search, mut fields, limits) = (Search::default(), Fields::default(), Limits::default());
+        for len in 1..text.len() {
+            assert_eq!(RequestHead::parse(&text.as_bytes()[..len], &mut search, &mut fields, &limits), Ok(None));
+            assert_eq!(search.seen, len);
+        }
+        let head = RequestHead::parse(text.as_bytes(), &mut search, &mut fields, &limits).expect("well-formed");
+        assert_eq!(head.map(|head| head.len), Some(text.len()));
+        assert_eq!(search.seen, 0);
     }
 }
