@@ -11,6 +11,13 @@ pub struct Policy {
     pub applies_to: Box<[Box<str>]>,
 }
 
+impl Policy {
+    /// `policies[].type`, the word in config and event.
+    pub const fn type_name(&self) -> &'static str {
+        "content_filter"
+    }
+}
+
 /// `policies[].action`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
