@@ -4,6 +4,12 @@
 //! provider, model) are indices into the [`Plan`](crate::config::plan::Plan) that answered; the writer's thread has that
 //! plan and prints them. Times are nanoseconds since the process started, by the monotonic clock; the writer adds the
 //! wall clock of the start.
+//!
+//! Beside the decisions stand the log's own records: `config` ([`write_config_line`]) and `gap` ([`Shed`]).
+
+mod line;
+
+pub use line::{DECISION_START, Stamp, is_decision, write_config_line};
 
 use crate::fault::{Kind, Phase};
 use crate::tally::{Usage, UsageSource};
@@ -98,6 +104,17 @@ pub struct Gaps {
     pub p99_ns: u64,
     /// The largest.
     pub max_ns: u64,
+}
+
+/// Requests that were refused because the log had no room for their decisions; what a `gap` record counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shed {
+    /// How many; at least 1.
+    pub count: u64,
+    /// When the first one was refused, ns since process start.
+    pub from_ns: u64,
+    /// When the last one was refused, ns since process start.
+    pub to_ns: u64,
 }
 
 /// What one policy said.

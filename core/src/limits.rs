@@ -94,6 +94,16 @@ pub const EVENT_SLOTS: u64 = 65_536;
 pub const EVENT_BATCH_LEN: usize = 128;
 /// How long a closed record may wait for its batch, milliseconds. `tail` promises 20.
 pub const EVENT_BATCH_MS: u64 = 2;
+/// Batches that may wait for the writer, over all cores. While the queue is full, each core's next batch grows instead.
+pub const EVENT_QUEUE_LEN: usize = 1_024;
+/// The writer takes waiting batches together up to about this size, so that one system call carries many of them.
+pub const EVENT_WRITE_BYTES: usize = MIB;
+/// How long the writer waits between two tries on a disk that refuses, milliseconds.
+pub const EVENT_RETRY_MS: u64 = 100;
+/// How long a shutdown waits for a disk that refuses before records are given up, milliseconds.
+pub const EVENT_GIVE_UP_MS: u64 = 5_000;
+/// Longest line that a reader of the log takes. A `config` record of the largest config stays below 2 MiB.
+pub const EVENT_LINE_BYTES_MAX: usize = 16 * MIB;
 /// How long a drain waits for requests in flight, milliseconds.
 pub const DRAIN_MS: u64 = 30_000;
 /// Longest value of a vendor that goes into an event (`upstream_model`, `upstream_request_id`).

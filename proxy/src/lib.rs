@@ -1,1 +1,4 @@
 //! x
+
+pub mod ledger;
+pub mod state;

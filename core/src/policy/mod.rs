@@ -96,6 +96,13 @@ impl Threshold {
     }
 }
 
+impl Policy {
+    /// `policies[].type`, the word in config and event.
+    pub const fn type_name(&self) -> &'static str {
+        "content_filter"
+    }
+}
+
 /// `policies[].action`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {

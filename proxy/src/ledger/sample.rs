@@ -1,0 +1,56 @@
+//! Records for the tests of this folder.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kt_core::config::plan::{ConfigVersion, Fixed, LogSettings, Plan};
+use kt_core::event::{Event, Method, Verdict};
+use kt_core::limits::Limits;
+use kt_core::tally::{Usage, UsageSource};
+
+/// A plan of nothing but a version.
+pub(super) fn plan(ordinal: u64) -> Arc<Plan> {
+    Arc::new(Plan {
+        version: ConfigVersion { ordinal, digest: "9f2c00112233".into() },
+        targets: [].into(),
+        groups: [].into(),
+        group_by_name: HashMap::new(),
+        arm_by_model: HashMap::new(),
+        policies: [].into(),
+        limits: Limits::default(),
+        fixed: Fixed::default(),
+        log: LogSettings::default(),
+    })
+}
+
+/// A decision that ended at `at_ns`, with the request id `r-<at_ns>`.
+pub(super) fn event(core: u32, at_ns: u64) -> Event {
+    Event {
+        at_ns,
+        ended_ns: at_ns,
+        request_id: format!("r-{at_ns}").into(),
+        upstream_request_id: None,
+        endpoint: "/v1/chat/completions",
+        group: None,
+        arm: None,
+        upstream_model: None,
+        method: Method::None,
+        slot: None,
+        stream: false,
+        status: 200,
+        error: None,
+        usage: Usage::default(),
+        usage_source: UsageSource::None,
+        latency_ns: 0,
+        ttft_ns: None,
+        upstream_ns: 0,
+        connect_ns: 0,
+        client_wait_ns: 0,
+        overhead_ns: 0,
+        gaps: None,
+        attempts: 0,
+        policies: [].into(),
+        verdict: Verdict::Allow,
+        core,
+    }
+}
