@@ -171,3 +171,51 @@ pub(super) fn unescaped(inside: &[u8]) -> Cow<'_, str> {
         backslash = memchr::memchr(b'\\', rest).unwrap_or(rest.len());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(text: &str) -> String {
+        let mut out = Vec::new();
+        escape_into(&mut out, text);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn only_what_has_to_be_escaped_is_and_shortly() {
+        let cases = [
+            ("", r#""""#),
+            ("gpt-4o", r#""gpt-4o""#),
+            ("a/b é 😀 \u{7f}\u{2028}", "\"a/b é 😀 \u{7f}\u{2028}\""),
+            ("\"\\\u{8}\t\n\u{c}\r", r#""\"\\\b\t\n\f\r""#),
+            ("\0\u{1}\u{b}\u{1b}\u{1f}", r#""\u0000\u0001\u000b\u001b\u001f""#),
+            ("12345678\"2345678\n", r#""12345678\"2345678\n""#),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(escaped(text), wanted);
+        }
+    }
+
+    #[test]
+    fn what_was_escaped_is_read_back() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        for _ in 0..2_000 {
+            let text: String = (0..rng.usize(..40))
+                .map(|_| rng.choice(['"', '\\', '\n', '\0', 'a', 'é', '😀', '\u{1f}']).unwrap())
+                .collect();
+            let literal = escaped(&text);
+            let inside = &literal.as_bytes()[1..literal.len() - 1];
+            assert_eq!(unescaped(inside), text);
+            assert!(Unescaped::new(inside).eq(text.bytes()));
+        }
+    }
+
+    #[test]
+    fn a_broken_escape_is_a_replacement_character() {
+        for (inside, wanted) in [("a\\", "a\u{fffd}"), ("\\x", "\u{fffd}x"), ("\\ud800.", "\u{fffd}ud800.")] {
+            assert_eq!(unescaped(inside.as_bytes()), wanted);
+            assert!(Unescaped::new(inside.as_bytes()).eq(wanted.bytes()), "{inside}");
+        }
+    }
+}

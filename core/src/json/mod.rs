@@ -12,6 +12,8 @@
 //! no character, so no two libraries agree on its replacement), a byte order mark, nesting beyond
 //! [`JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX). Numbers may have any size: they are passed on, not computed.
 
+#[cfg(test)]
+mod differential;
 mod escape;
 mod scan;
 mod value;

@@ -279,3 +279,96 @@ fn string_run(bytes: &[u8], escaped: bool) -> (usize, RunEnd) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: &[&str] = &["usage", "model", "error"];
+
+    /// What a watch has captured of `text` that comes in `pieces`, and whether the object has ended.
+    fn watch<'p>(watch: &mut Watch, pieces: impl IntoIterator<Item = &'p [u8]>) -> (Vec<Option<String>>, bool) {
+        watch.reset();
+        pieces.into_iter().for_each(|piece| watch.push(piece));
+        let text = |name: &&str| watch.captured(name).map(|raw| String::from_utf8_lossy(raw).into_owned());
+        (NAMES.iter().map(text).collect(), watch.is_complete())
+    }
+
+    /// Document, what is captured of usage, model and error, and whether the object has ended.
+    const CASES: &[(&str, [Option<&str>; 3], bool)] = &[
+        ("", [None; 3], false),
+        ("{}", [None; 3], true),
+        (r#"{"model":"gpt-4o"}"#, [None, Some("\"gpt-4o\""), None], true),
+        (
+            r#" { "model" : "a\"}b\\" , "usage" : {"a":[1,{"b":"}]"}]} } trailing"#,
+            [Some(r#"{"a":[1,{"b":"}]"}]}"#), Some(r#""a\"}b\\""#), None],
+            true,
+        ),
+        ("\n\n   \r\n\n{\"usage\":12,\"error\":null}", [Some("12"), None, Some("null")], true),
+        ("{\"usage\":-1.5e+3 ,\"error\":false}", [Some("-1.5e+3"), None, Some("false")], true),
+        (r#"{"id":"x","choices":[{"model":"no","usage":{}}],"model":"yes"}"#, [None, Some("\"yes\""), None], true),
+        (r#"{"mod\u0065l":"a"}"#, [None, Some("\"a\""), None], true),
+        (r#"{"model":"a","model":"b"}"#, [None, Some("\"b\""), None], true),
+        (r#"{"models":"a","mode":"b","":"c","\"model":"d"}"#, [None; 3], true),
+        // As large as the bound of 40 bytes, and larger by one.
+        (
+            r#"{"usage":"12345678901234567890123456789012345678","model":"123456789012345678901234567890123456789"}"#,
+            [Some(r#""12345678901234567890123456789012345678""#), None, None],
+            true,
+        ),
+        (r#"{"model":"a","model":"123456789012345678901234567890123456789"}"#, [None; 3], true),
+        // Cut off: what was whole counts.
+        (r#"{"model":"a","usage":{"#, [None, Some("\"a\""), None], false),
+        (r#"{"usage":12"#, [None; 3], false),
+        // Not JSON, or not an object.
+        ("[{\"model\":\"a\"}]", [None; 3], false),
+        ("<html>{\"model\":\"a\"}</html>", [None; 3], false),
+        ("\"model\"", [None; 3], false),
+        ("{model:1}", [None; 3], false),
+        ("{\"a\":}{\"model\":1}", [None; 3], false),
+        ("{\"a\":1 2,\"model\":1}", [None; 3], false),
+        ("{\"model\":\"a\"]", [None, Some("\"a\""), None], false),
+        ("{\"model\":\"a\" \"usage\":1}", [None, Some("\"a\""), None], false),
+    ];
+
+    #[test]
+    fn any_split_gives_the_same_captures() {
+        let mut watched = Watch::new(NAMES, 40);
+        for (text, captures, complete) in CASES {
+            let wanted = (captures.iter().map(|raw| raw.map(str::to_owned)).collect::<Vec<_>>(), *complete);
+            let bytes = text.as_bytes();
+            assert_eq!(watch(&mut watched, [bytes]), wanted, "whole: {text}");
+            assert_eq!(watch(&mut watched, bytes.chunks(1)), wanted, "byte by byte: {text}");
+            for cut in 0..=bytes.len() {
+                let (one, two) = bytes.split_at(cut);
+                assert_eq!(watch(&mut watched, [one, two]), wanted, "cut at {cut}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_passes_is_cut_at_any_place_alike() {
+        let mut rng = fastrand::Rng::with_seed(11);
+        let mut watched = Watch::new(NAMES, 16);
+        for _ in 0..20_000 {
+            let text: Vec<u8> =
+                (0..rng.usize(..40)).map(|_| *rng.choice(b"{}[]:,\"\\ 1ael\x00\xff").unwrap()).collect();
+            let text = [b"{\"model\":", text.as_slice()].concat();
+            let whole = watch(&mut watched, [text.as_slice()]);
+            assert_eq!(watch(&mut watched, text.chunks(1 + rng.usize(..3))), whole, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_name_beyond_all_bounds_takes_no_memory() {
+        let mut watched = Watch::new(NAMES, 40);
+        watched.push(b"{\"");
+        for _ in 0..1_000 {
+            watched.push(&[b'a'; 1_000]);
+        }
+        watched.push(b"\":1,\"model\":2}");
+        assert_eq!((watched.captured("model"), watched.is_complete()), (Some(&b"2"[..]), true));
+        assert_eq!(watched.name.capacity(), NAME_BYTES_MAX);
+        assert_eq!(watched.captured("not watched"), None);
+    }
+}
