@@ -75,6 +75,8 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 pub const TRAILER_BYTES_MAX: usize = 8 * KIB;
 /// Deepest nesting of JSON that is read. Tool schemas of real traffic stay below 20.
 pub const JSON_DEPTH_MAX: usize = 128;
+/// Longest `model` of a request. Names of real models, tenants and deployments included, stay below 128.
+pub const MODEL_BYTES_MAX: usize = 256;
 /// Longest `x-request-id` of a client that is taken over; others are replaced.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// How far ahead a client may pipeline while its request is being answered. Beyond it we stop reading.
