@@ -128,7 +128,7 @@ fn write_policies(results: &[PolicyResult], plan: &Plan, line: &mut Object<'_>) 
         let policy = plan.policies.get(result.policy as usize);
         let mut item = policies.item();
         item.text_or_null("name", policy.map(|policy| &*policy.name));
-        item.text_or_null("type", policy.map(|policy| policy.type_name()));
+        item.text_or_null("type", policy.map(|policy| policy.kind()));
         item.text_or_null("action", policy.map(|policy| policy.action.as_str()));
         item.text("result", result.result.as_str());
         item.bool("flagged", result.flagged);

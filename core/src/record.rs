@@ -1,0 +1,343 @@
+//! One admitted request while it is being answered: what is known so far, and the arithmetic that makes an [`Event`] of
+//! it when it ends. However it ends, [`Record::close`] is the only way out.
+//!
+//! All moments are nanoseconds since the process started, handed in by the caller.
+
+use crate::event::{Event, Gaps, Method, PolicyResult, Verdict};
+use crate::fault::Fault;
+use crate::limits::{CLIENT_WAIT_NS, EVENT_TEXT_BYTES_MAX};
+use crate::tally::{Usage, UsageSource};
+
+/// A request's record, open.
+#[derive(Debug)]
+pub struct Record {
+    event: Event,
+    read_whole: Option<u64>,
+    handed_over: Option<u64>,
+    vendor_read: Option<u64>,
+    /// Bytes read from the vendor → written to the client, less client waits.
+    relayed_ns: u64,
+    gap_meter: Option<Box<GapMeter>>,
+    vendor_finished: bool,
+}
+
+impl Record {
+    /// Opens the record of a request to `endpoint`, as soon as its head is understood.
+    pub fn begin(endpoint: &'static str, request_id: Box<str>, core: u32) -> Self {
+        Self {
+            event: Event {
+                at_ns: 0,
+                ended_ns: 0,
+                request_id,
+                upstream_request_id: None,
+                endpoint,
+                group: None,
+                arm: None,
+                upstream_model: None,
+                method: Method::None,
+                slot: None,
+                stream: false,
+                status: 0,
+                error: None,
+                usage: Usage::default(),
+                usage_source: UsageSource::None,
+                latency_ns: 0,
+                ttft_ns: None,
+                upstream_ns: 0,
+                connect_ns: 0,
+                client_wait_ns: 0,
+                overhead_ns: 0,
+                gaps: None,
+                attempts: 0,
+                policies: Box::default(),
+                verdict: Verdict::Allow,
+                core,
+            },
+            read_whole: None,
+            handed_over: None,
+            vendor_read: None,
+            relayed_ns: 0,
+            gap_meter: None,
+            vendor_finished: false,
+        }
+    }
+
+    /// The id that goes out in `x-request-id`.
+    pub fn request_id(&self) -> &str {
+        &self.event.request_id
+    }
+
+    /// The request has been read whole.
+    pub fn read_whole(&mut self, now: u64) {
+        self.read_whole = Some(now);
+    }
+
+    /// The client wants a stream.
+    pub fn wants_stream(&mut self, stream: bool) {
+        self.event.stream = stream;
+    }
+
+    /// What the policies said.
+    pub fn judged(&mut self, verdict: Verdict, results: Box<[PolicyResult]>) {
+        self.event.verdict = verdict;
+        self.event.policies = results;
+    }
+
+    /// Group and arm of the request, indices into the plan.
+    pub fn assigned(&mut self, group: usize, arm: usize, method: Method, slot: Option<u64>) {
+        // Indices of a plan fit: a config file of 1 MiB can't hold 2^32 groups.
+        self.event.group = u32::try_from(group).ok();
+        self.event.arm = u32::try_from(arm).ok();
+        self.event.method = method;
+        self.event.slot = slot;
+    }
+
+    /// A vendor is being asked, once more.
+    pub fn asking(&mut self) {
+        self.event.attempts += 1;
+    }
+
+    /// Name, TCP and TLS took this long.
+    pub fn connected_in(&mut self, ns: u64) {
+        self.event.connect_ns += ns;
+    }
+
+    /// The request has been handed to the vendor's socket.
+    pub fn handed_over(&mut self, now: u64) {
+        self.handed_over = Some(now);
+    }
+
+    /// Bytes of the vendor's answer have been read.
+    pub fn vendor_read(&mut self, now: u64) {
+        self.vendor_read = Some(now);
+    }
+
+    /// The vendor's answer came whole: what it said of usage is its last word, whatever happens to the client.
+    pub fn vendor_finished(&mut self) {
+        self.vendor_finished = true;
+    }
+
+    /// What was read at `read` went to the client between `began` and `written`. A write of over a millisecond is one
+    /// that the client held up.
+    pub fn passed_on(&mut self, read: u64, began: u64, written: u64) {
+        let wait = match written.saturating_sub(began) {
+            long if long > CLIENT_WAIT_NS => long,
+            _ => 0,
+        };
+        self.event.client_wait_ns += wait;
+        self.relayed_ns += written.saturating_sub(read).saturating_sub(wait);
+    }
+
+    /// A content event of a streamed answer was read.
+    pub fn content(&mut self, now: u64) {
+        match &mut self.gap_meter {
+            Some(meter) => meter.content(now),
+            None => {
+                self.event.ttft_ns = Some(now.saturating_sub(self.read_whole.unwrap_or(now)));
+                self.gap_meter = Some(Box::new(GapMeter::new(now)));
+            }
+        }
+    }
+
+    /// The vendor's own id of the request.
+    pub fn vendor_says_id(&mut self, id: &str) {
+        self.event.upstream_request_id = Some(cut(id));
+    }
+
+    /// The model as the vendor's answer names it; the first one counts.
+    pub fn vendor_says_model(&mut self, model: &str) {
+        if self.event.upstream_model.is_none() {
+            self.event.upstream_model = Some(cut(model));
+        }
+    }
+
+    /// The vendor's count so far; the last one counts.
+    pub fn vendor_says_usage(&mut self, usage: Usage) {
+        self.event.usage = usage;
+        self.event.usage_source = UsageSource::Provider;
+    }
+
+    /// Ends the record. `status` is what the client saw.
+    pub fn close(self, status: u16, fault: Option<&Fault>, now: u64) -> Event {
+        let Self { mut event, read_whole, handed_over, vendor_read, relayed_ns, gap_meter, vendor_finished } = self;
+        event.status = status;
+        event.error = fault.map(|Fault { kind, phase, .. }| (*kind, *phase));
+        event.ended_ns = now;
+        event.at_ns = read_whole.unwrap_or(now);
+        event.latency_ns = now.saturating_sub(event.at_ns);
+        event.upstream_ns = match (handed_over, vendor_read) {
+            (Some(handed), Some(read)) => read.saturating_sub(handed),
+            (Some(handed), None) => now.saturating_sub(handed),
+            (None, _) => 0,
+        };
+        let ours_before = handed_over.unwrap_or(now).saturating_sub(event.at_ns).saturating_sub(event.connect_ns);
+        event.overhead_ns = ours_before + relayed_ns;
+        event.gaps = gap_meter.map(|meter| meter.gaps());
+        if fault.is_some() && event.usage_source == UsageSource::Provider && !vendor_finished {
+            event.usage_source = UsageSource::Partial;
+        }
+        event
+    }
+}
+
+fn cut(text: &str) -> Box<str> {
+    text[..text.floor_char_boundary(EVENT_TEXT_BYTES_MAX)].into()
+}
+
+/// The gaps between content events, without keeping them: buckets of a sixteenth of an octave, so a quantile is at most
+/// 6.25 % too large.
+#[derive(Debug)]
+struct GapMeter {
+    last: u64,
+    n: u64,
+    sum: u64,
+    max: u64,
+    buckets: [u32; BUCKETS],
+}
+
+/// Sixteenths of an octave, from 1 µs (all below in the first) to 2^26 µs, over a minute (all above in the last).
+const BUCKETS: usize = 26 * 16;
+
+impl GapMeter {
+    fn new(first: u64) -> Self {
+        Self { last: first, n: 0, sum: 0, max: 0, buckets: [0; BUCKETS] }
+    }
+
+    fn content(&mut self, now: u64) {
+        let gap = now.saturating_sub(self.last);
+        self.last = now;
+        self.n += 1;
+        self.sum += gap;
+        self.max = self.max.max(gap);
+        self.buckets[bucket_of(gap / 1_000)] += 1;
+    }
+
+    fn gaps(&self) -> Gaps {
+        Gaps { n: self.n, mean_ns: self.sum / self.n.max(1), p99_ns: self.quantile_99(), max_ns: self.max }
+    }
+
+    fn quantile_99(&self) -> u64 {
+        let rank = (self.n * 99).div_ceil(100);
+        let mut seen = 0;
+        for (bucket, &count) in self.buckets.iter().enumerate() {
+            seen += u64::from(count);
+            if seen >= rank {
+                return (upper_us(bucket) * 1_000).min(self.max);
+            }
+        }
+        self.max
+    }
+}
+
+/// Below 32 µs a bucket is a microsecond; above, octave and the four bits behind the first.
+fn bucket_of(us: u64) -> usize {
+    if us < 32 {
+        return usize::try_from(us).unwrap_or(0);
+    }
+    let octave = us.ilog2();
+    let sixteenth = (us >> (octave - 4)) & 15;
+    let bucket = (u64::from(octave) - 3) * 16 + sixteenth;
+    usize::try_from(bucket).unwrap_or(BUCKETS).min(BUCKETS - 1)
+}
+
+/// The largest value of a bucket, µs.
+fn upper_us(bucket: usize) -> u64 {
+    if bucket < 32 {
+        return bucket as u64 + 1;
+    }
+    let (octave, sixteenth) = (bucket / 16 + 3, bucket % 16);
+    ((16 + sixteenth as u64 + 1) << (octave - 4)) - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Kind, Phase};
+
+    fn record() -> Record {
+        Record::begin("/v1/chat/completions", "req".into(), 0)
+    }
+
+    #[test]
+    fn times_add_up_as_the_contract_says() {
+        let mut record = record();
+        record.read_whole(1_000_000);
+        record.asking();
+        record.connected_in(400_000);
+        record.handed_over(1_450_000);
+        record.vendor_read(9_000_000);
+        record.passed_on(9_000_000, 9_010_000, 9_030_000);
+        let event = record.close(200, None, 9_030_000);
+        assert_eq!(event.at_ns, 1_000_000);
+        assert_eq!(event.latency_ns, 8_030_000);
+        assert_eq!(event.connect_ns, 400_000);
+        assert_eq!(event.upstream_ns, 7_550_000);
+        assert_eq!(event.client_wait_ns, 0);
+        assert_eq!(event.overhead_ns, 50_000 + 30_000);
+        assert_eq!(event.attempts, 1);
+    }
+
+    #[test]
+    fn a_slow_reader_is_not_our_overhead() {
+        let mut record = record();
+        record.read_whole(0);
+        record.handed_over(10_000);
+        record.vendor_read(20_000);
+        record.passed_on(20_000, 25_000, 900_000_000);
+        let event = record.close(200, None, 900_000_000);
+        assert_eq!(event.client_wait_ns, 899_975_000);
+        assert_eq!(event.overhead_ns, 10_000 + 5_000);
+    }
+
+    #[test]
+    fn a_request_never_read_whole_has_no_latency() {
+        let fault = Fault::new(Kind::BodyTooLarge, Phase::Body);
+        let event = record().close(413, Some(&fault), 5_000);
+        assert_eq!((event.at_ns, event.latency_ns, event.overhead_ns), (5_000, 0, 0));
+        assert_eq!(event.error, Some((Kind::BodyTooLarge, Phase::Body)));
+    }
+
+    #[test]
+    fn usage_of_an_answer_cut_off_is_partial() {
+        let usage = Usage { prompt_tokens: 7, total_tokens: 7, ..Usage::default() };
+        let mut torn = record();
+        torn.vendor_says_usage(usage);
+        let event = torn.close(502, Some(&Fault::new(Kind::AnswerTorn, Phase::Stream)), 1);
+        assert_eq!((event.usage, event.usage_source), (usage, UsageSource::Partial));
+        let mut whole = record();
+        whole.vendor_says_usage(usage);
+        assert_eq!(whole.close(200, None, 1).usage_source, UsageSource::Provider);
+    }
+
+    #[test]
+    fn first_content_and_the_gaps_behind_it_are_measured() {
+        let mut record = record();
+        record.read_whole(1_000_000);
+        for n in 0..101_u64 {
+            record.content(5_000_000 + n * 2_000_000);
+        }
+        let event = record.close(200, None, 300_000_000);
+        assert_eq!(event.ttft_ns, Some(4_000_000));
+        let gaps = event.gaps.unwrap();
+        assert_eq!((gaps.n, gaps.mean_ns, gaps.max_ns), (100, 2_000_000, 2_000_000));
+        assert_eq!(gaps.p99_ns, 2_000_000);
+    }
+
+    #[test]
+    fn a_gap_bucket_is_never_below_its_values_and_at_most_a_sixteenth_above() {
+        for us in (0..200_000).chain((200_000..60_000_000).step_by(9_973)) {
+            let upper = upper_us(bucket_of(us));
+            assert!(upper >= us, "{us} µs lies above its bucket's end {upper}");
+            assert!(us < 32 || (upper - us) as f64 <= us as f64 / 16.0, "{us} µs is shown as {upper}");
+        }
+        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn a_vendors_texts_are_cut_at_a_character() {
+        let mut record = record();
+        record.vendor_says_model(&"é".repeat(200));
+        let event = record.close(200, None, 0);
+        assert_eq!(event.upstream_model.unwrap().len(), 256);
+    }
+}
