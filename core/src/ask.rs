@@ -66,6 +66,32 @@ struct Splice {
     text: Span,
 }
 
+/// A piece of an edited body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'e> {
+    /// A stretch of the body as the client wrote it.
+    Body(Span),
+    /// New text.
+    Text(&'e [u8]),
+}
+
+impl Piece<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Body(span) => span.len(),
+            Self::Text(text) => text.len(),
+        }
+    }
+
+    /// Its bytes; `body` is the one that was read.
+    pub fn of<'a>(&'a self, body: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Body(span) => span.of(body),
+            Self::Text(text) => text,
+        }
+    }
+}
+
 const MODEL_WANTED: &str = "model must be a non-empty string";
 const MODEL_TOO_LONG: &str = "model must not be longer than 256 bytes";
 const STREAM_WANTED: &str = "stream must be a boolean";
@@ -164,18 +190,18 @@ impl Edits {
         body_len + self.text.len() - removed
     }
 
-    /// The body after these edits, in one to five pieces, none of them empty: what stays lies in `body`, which must be
-    /// the one that was read.
-    pub fn pieces<'a>(&'a self, body: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    /// The body after these edits, in one to five pieces, none of them empty. `body_len` is the length of the body that
+    /// was read.
+    pub fn pieces(&self, body_len: usize) -> impl Iterator<Item = Piece<'_>> {
         let [one, two] = self.splices;
         let pieces = [
-            Span { start: 0, end: one.span.start }.of(body),
-            one.text.of(&self.text),
-            Span { start: one.span.end, end: two.span.start }.of(body),
-            two.text.of(&self.text),
-            body.get(two.span.end as usize..).unwrap_or_default(),
+            Piece::Body(Span { start: 0, end: one.span.start }),
+            Piece::Text(one.text.of(&self.text)),
+            Piece::Body(Span { start: one.span.end, end: two.span.start }),
+            Piece::Text(two.text.of(&self.text)),
+            Piece::Body(Span::new(two.span.end as usize, body_len)),
         ];
-        pieces.into_iter().filter(|piece| !piece.is_empty())
+        pieces.into_iter().filter(|piece| piece.len() > 0)
     }
 
     /// A splice over `span` with the text that `write` appends.
@@ -196,7 +222,7 @@ mod tests {
 
     /// The body after `edits`, and the body before them made from it again.
     fn apply(edits: &Edits, body: &str) -> String {
-        let after: Vec<u8> = edits.pieces(body.as_bytes()).collect::<Vec<_>>().concat();
+        let after: Vec<u8> = edits.pieces(body.len()).flat_map(|piece| piece.of(body.as_bytes()).to_vec()).collect();
         assert_eq!(after.len(), edits.len_after(body.len()), "{body}");
         assert_eq!(undo(edits, &after, body.as_bytes()), body.as_bytes(), "{body}");
         assert_eq!(edits.is_empty(), after == body.as_bytes());
@@ -378,7 +404,7 @@ mod tests {
             let edits = ask(&body).edits("a \"quoted\"\nmodel", stream_usage);
             let after = ask(&apply(&edits, &body));
             assert_eq!(&*after.model, "a \"quoted\"\nmodel");
-            assert!(edits.pieces(body.as_bytes()).count() <= 5);
+            assert!(edits.pieces(body.len()).count() <= 5);
         }
     }
 }

@@ -237,3 +237,24 @@ impl Phase {
         }
     }
 }
+
+impl Kind {
+    /// Whether the same request may do better later. What can't be cured by it is said to the client's library, which
+    /// would otherwise try again by itself.
+    pub const fn may_be_cured_by_a_retry(self) -> bool {
+        match self.side() {
+            Side::Client => matches!(self.status(), 408),
+            Side::Upstream => true,
+            // A key that is missing stays so until somebody acts.
+            Side::Gateway => !matches!(self, Self::TargetUnavailable),
+        }
+    }
+
+    /// When a client may try again, seconds; for the faults that pass by themselves.
+    pub const fn retry_after_seconds(self) -> Option<u64> {
+        match self {
+            Self::Overloaded | Self::LogFull | Self::Draining => Some(1),
+            _ => None,
+        }
+    }
+}

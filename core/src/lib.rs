@@ -13,13 +13,14 @@
 //! * `unsafe` is forbidden.
 //!
 //! In reading order: [`limits`], [`fault`], [`config`], [`http1`], [`json`], [`sse`], [`ask`], [`policy`], [`route`],
-//! [`dialect`], [`tally`], [`event`].
+//! [`dialect`], [`tally`], [`record`], [`event`].
 #![forbid(unsafe_code)]
 
 pub mod ask;
 pub mod config;
 pub mod dialect;
 pub mod event;
+pub mod record;
 pub mod fault;
 pub mod http1;
 pub mod json;

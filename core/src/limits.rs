@@ -108,3 +108,6 @@ pub const EVENT_LINE_BYTES_MAX: usize = 16 * MIB;
 pub const DRAIN_MS: u64 = 30_000;
 /// Longest value of a vendor that goes into an event (`upstream_model`, `upstream_request_id`).
 pub const EVENT_TEXT_BYTES_MAX: usize = 256;
+/// A write to a client that takes longer is one that the client held up, nanoseconds. A millisecond is far above what a
+/// socket with room takes, and far below what a reader that falls behind costs.
+pub const CLIENT_WAIT_NS: u64 = 1_000_000;

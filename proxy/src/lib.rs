@@ -1,4 +1,39 @@
-//! x
+//! Sockets, time, files and threads: asks core what to do.
+//!
+//! One thread per core, each with its own runtime, listener, connections, pools, histograms and plan; nothing is locked
+//! and next to nothing shared. Beside them a few threads that may block: the resolver's, the event log's, the admin
+//! door's, and the main thread with its signals.
+//!
+//! In reading order: [`exchange`] (start here), [`client`] and [`upstream`] (the two sides), [`outgoing`] and [`relay`]
+//! (what goes between them), [`worker`] (what a core owns), [`server`] (how it all starts and ends), [`reload`];
+//! underneath [`wire`], [`tls`], [`pool`], [`deadline`], [`resolve`], [`rt`].
+//!
+//! Laws of this floor, checked by `tests/it/tidy.rs`:
+//!
+//! * Only [`rt`] names the runtime.
+//! * No business rule: no model's name, no vendor's quirk, no price, no table of statuses. Those are `kt-core`'s.
+//! * Nothing blocks a reactor: names, files and the log have threads of their own.
+//! * `unsafe` in one place: the borrowed descriptor of [`deadline`].
+#![deny(unsafe_code)]
 
+pub mod admin;
+pub mod client;
+pub mod clock;
+pub mod deadline;
+pub mod endpoint;
+pub mod exchange;
 pub mod ledger;
+pub mod mail;
+pub mod meters;
+pub mod outgoing;
+pub mod pool;
+pub mod relay;
+pub mod reload;
+pub mod resolve;
+pub mod rt;
+pub mod server;
 pub mod state;
+pub mod tls;
+pub mod upstream;
+pub mod wire;
+pub mod worker;

@@ -39,19 +39,51 @@ pub struct Selection {
 /// Most groups that an error names.
 const NAMES_MAX: usize = 20;
 
-/// Chooses the arm for a request that asks for `model`: a group's name first, then a model that exactly one arm has.
-/// `drawer` is this core's.
+/// What a request's `model` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// A group, from which an arm is to be drawn: an index into the plan's groups.
+    Group(usize),
+    /// The one arm of all groups that has this model.
+    Arm {
+        /// Index into the plan's groups.
+        group: usize,
+        /// Index into the group's arms.
+        arm: usize,
+    },
+}
+
+impl Route {
+    /// The group, index into the plan's, of either.
+    pub const fn group(self) -> usize {
+        match self {
+            Self::Group(group) | Self::Arm { group, .. } => group,
+        }
+    }
+}
+
+/// Finds what `model` names: a group's name first, then a model that exactly one arm has. Nothing is drawn yet.
 ///
 /// # Errors
 /// [`Kind::UnknownModel`], listing the groups.
-pub fn select(plan: &Plan, model: &str, drawer: &mut Drawer) -> Result<Selection, Fault> {
+pub fn find(plan: &Plan, model: &str) -> Result<Route, Fault> {
     if let Some(&group) = plan.group_by_name.get(model) {
-        let Drawn { arm, slot } = drawer.draw(group, &plan.groups[group]);
-        return Ok(Selection { group, arm, method: Method::Block, slot: Some(slot) });
+        return Ok(Route::Group(group));
     }
     match plan.arm_by_model.get(model) {
-        Some(&(group, arm)) => Ok(Selection { group, arm, method: Method::Direct, slot: None }),
+        Some(&(group, arm)) => Ok(Route::Arm { group, arm }),
         None => Err(Fault::with(Kind::UnknownModel, Phase::Body, known_groups(plan))),
+    }
+}
+
+/// Chooses the arm for a request that takes `route`. `drawer` is this core's.
+pub fn select(plan: &Plan, route: Route, drawer: &mut Drawer) -> Selection {
+    match route {
+        Route::Group(group) => {
+            let Drawn { arm, slot } = drawer.draw(group, &plan.groups[group]);
+            Selection { group, arm, method: Method::Block, slot: Some(slot) }
+        }
+        Route::Arm { group, arm } => Selection { group, arm, method: Method::Direct, slot: None },
     }
 }
 
@@ -99,6 +131,10 @@ mod tests {
     use crate::limits::Limits;
     use std::sync::Arc;
 
+    fn ask(plan: &Plan, model: &str, drawer: &mut Drawer) -> Result<Selection, Fault> {
+        find(plan, model).map(|route| select(plan, route, drawer))
+    }
+
     /// A group whose arms have these many slots, in a run of its own.
     pub(super) fn group(name: &str, block: &[u32], key: u64) -> Group {
         let sum: u32 = block.iter().sum();
@@ -140,25 +176,25 @@ mod tests {
         let plan = plan(vec![group("a", &[1], 1), group("b", &[0, 5], 2)]);
         let mut drawer = Drawer::default();
         let drawn = |slot| Selection { group: 1, arm: 1, method: Method::Block, slot: Some(slot) };
-        assert_eq!(select(&plan, "b", &mut drawer), Ok(drawn(0)));
-        assert_eq!(select(&plan, "b", &mut drawer), Ok(drawn(1)));
+        assert_eq!(ask(&plan, "b", &mut drawer), Ok(drawn(0)));
+        assert_eq!(ask(&plan, "b", &mut drawer), Ok(drawn(1)));
         let direct = Selection { group: 1, arm: 0, method: Method::Direct, slot: None };
-        assert_eq!(select(&plan, "b-model-0", &mut drawer), Ok(direct));
-        assert_eq!(select(&plan, "b", &mut drawer), Ok(drawn(2)), "a direct request takes no place");
+        assert_eq!(ask(&plan, "b-model-0", &mut drawer), Ok(direct));
+        assert_eq!(ask(&plan, "b", &mut drawer), Ok(drawn(2)), "a direct request takes no place");
     }
 
     #[test]
     fn a_groups_name_comes_before_a_model_of_the_same_name() {
         let mut plan = plan(vec![group("a", &[1], 1), group("b", &[1], 2)]);
         plan.arm_by_model.insert("a".into(), (1, 0));
-        assert_eq!(select(&plan, "a", &mut Drawer::default()).map(|selection| selection.group), Ok(0));
+        assert_eq!(ask(&plan, "a", &mut Drawer::default()).map(|selection| selection.group), Ok(0));
     }
 
     #[test]
     fn an_unknown_model_is_answered_with_the_groups_there_are() {
         let said = |count: usize| {
             let plan = plan((0..count).map(|index| group(&format!("g{index}"), &[1], 1)).collect());
-            let fault = select(&plan, "gpt-5", &mut Drawer::default()).expect_err("there is no such model");
+            let fault = ask(&plan, "gpt-5", &mut Drawer::default()).expect_err("there is no such model");
             assert_eq!((fault.kind, fault.phase), (Kind::UnknownModel, Phase::Body));
             fault.message()
         };

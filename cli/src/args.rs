@@ -1,0 +1,229 @@
+//! The command line: one declaration per flag gives its parsing, its help and its place in the docs.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::events::EventsArgs;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// A gateway for language models: A/B traffic splitting on io_uring, one thread per core.
+///
+/// Try it without any key or account: kt demo
+#[derive(Debug, Parser)]
+#[command(name = "kt", version, styles = STYLES, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a config file.
+    Policy {
+        /// What of it.
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+    /// Run a gateway, or tell a running one to reload.
+    Gateway {
+        /// What of it.
+        #[command(subcommand)]
+        command: GatewayCommand,
+    },
+    /// Change the config of a running gateway.
+    Config {
+        /// What of it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Read the decision log.
+    Events(EventsArgs),
+    /// Print a running gateway's numbers per arm: latency, time to first token, overhead.
+    ///
+    /// Counted over all successful requests since the start, in HDR histograms, none sampled.
+    #[command(after_help = "Example:\n  kt stats --json | jq '.arms[] | {arm, count}'")]
+    Stats(StatsArgs),
+    /// Run the whole tutorial here and now, against two simulated vendors on loopback.
+    ///
+    /// Needs no key, no account and no network: it starts the vendors, lints a config that points at them, starts a
+    /// gateway, sends requests, changes the weights while requests are in flight, and shows what came of it.
+    #[command(after_help = "Example:\n  kt demo --keep")]
+    Demo(DemoArgs),
+}
+
+/// `kt policy`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Check a config file and say everything that is wrong with it.
+    ///
+    /// Exits with 0 if it is valid, 2 if there are warnings only, 1 if there are errors.
+    #[command(after_help = "Example:\n  kt policy lint --file policy-config.yaml")]
+    Lint(LintArgs),
+}
+
+/// `kt gateway`.
+#[derive(Debug, Subcommand)]
+pub enum GatewayCommand {
+    /// Run a gateway until SIGTERM or SIGINT, which drain it.
+    #[command(after_help = "Example:\n  kt gateway run --policy-config policy-config.yaml --port 41002")]
+    Run(RunArgs),
+    /// Tell the running gateway to read its config files again (as kt config reload).
+    Reload(ReloadArgs),
+}
+
+/// `kt config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Tell the running gateway to read its config files again.
+    ///
+    /// It checks them first: a file with errors changes nothing. Requests in flight finish on the old config.
+    #[command(after_help = "Example:\n  kt config reload")]
+    Reload(ReloadArgs),
+}
+
+/// `kt policy lint`.
+#[derive(Debug, clap::Args)]
+pub struct LintArgs {
+    /// Config file; repeat it to lay later files over earlier ones.
+    #[arg(long = "file", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `kt gateway run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Config file; repeat it to lay later files over earlier ones.
+    #[arg(long = "policy-config", value_name = "FILE", default_value = "policy-config.yaml")]
+    pub files: Vec<PathBuf>,
+    /// Address to listen on [default: gateway.listen of the config, or 0.0.0.0:41002].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Port to listen on, whatever the address; 0 takes a free one.
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Threads that serve, one per core [default: the CPUs this process may use].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub cores: Option<u16>,
+    /// How to talk to the kernel [default: auto, the best it allows].
+    #[arg(long, value_enum)]
+    pub driver: Option<DriverArg>,
+    /// Form of log lines on stderr [default: text].
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormatArg>,
+    /// Least severe log lines on stderr [default: info].
+    #[arg(long, value_enum)]
+    pub log_level: Option<LogLevelArg>,
+    /// Where the gateway is found and the log lies.
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+/// `kt config reload`, `kt gateway reload`.
+#[derive(Debug, clap::Args)]
+pub struct ReloadArgs {
+    /// Where the gateway is found.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+}
+
+/// `kt stats`.
+#[derive(Debug, clap::Args)]
+pub struct StatsArgs {
+    /// Print one JSON object, times in nanoseconds, instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the gateway is found.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+}
+
+/// `kt demo`.
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Leave it running, and print what to try, until Ctrl-C.
+    #[arg(long)]
+    pub keep: bool,
+    /// Requests to send.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(20..=100_000))]
+    pub requests: u32,
+    /// Seed of the vendors' latencies and answers: the same seed gives the same ones.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Where a gateway's state lies.
+#[derive(Clone, Debug, clap::Args)]
+pub struct StateArgs {
+    /// State directory: lock, admin socket, events [default: $XDG_STATE_HOME/keeptrusts, or ~/.local/state/keeptrusts].
+    #[arg(long, value_name = "DIR", env = "KEEPTRUSTS_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Where a running gateway is found.
+#[derive(Clone, Debug, clap::Args)]
+pub struct GatewayArgs {
+    /// Its state directory.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// Its admin socket, if not the state directory's.
+    #[arg(long, value_name = "PATH")]
+    pub admin: Option<PathBuf>,
+}
+
+/// `--driver`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DriverArg {
+    /// The best the kernel allows.
+    Auto,
+    /// io_uring, or refuse to start.
+    #[value(name = "io_uring")]
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormatArg {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `--log-level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevelArg {
+    /// Errors only.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And what an operator wants to know.
+    Info,
+    /// And what a developer wants to know.
+    Debug,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_is_declared_consistently() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,371 @@
+//! The side that asks: one client's connection, its requests one after another, and how they are answered.
+//!
+//! It knows HTTP but no vendor, no policy and no route. A request is read whole before anybody else sees it.
+
+use std::future::{pending, poll_fn};
+use std::ops::Range;
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
+
+use kt_core::dialect::{self, Dialect};
+use kt_core::fault::{Fault, Kind, Phase};
+use kt_core::http1::body::BodyReader;
+use kt_core::http1::framing::{self, RequestBody};
+use kt_core::http1::head::{Fields, Known, RequestHead, Search, Version};
+use kt_core::http1::write;
+use kt_core::limits::{KIB, Limits, PIPELINE_BYTES_MAX, REQUEST_ID_BYTES_MAX};
+
+use crate::deadline::Wait;
+use crate::wire::Wire;
+
+/// What of a request that was answered early is still read and thrown away, so that the answer isn't lost in a reset.
+const LEFTOVER_BYTES_MAX: usize = 64 * KIB;
+/// And for how long.
+const LEFTOVER_WAIT: Duration = Duration::from_secs(1);
+
+/// A client's connection.
+pub struct Client {
+    wire: Wire,
+    search: Search,
+    /// Requests read from it so far.
+    served: u64,
+    answer_begun: bool,
+}
+
+/// A request, its head parsed; its body once [`Client::read_body`] has been through.
+pub struct Request {
+    /// The head, and behind it the body if that came by length.
+    bytes: Vec<u8>,
+    /// What the head says.
+    pub head: RequestHead,
+    fields: Fields,
+    body: Body,
+}
+
+enum Body {
+    /// In `bytes`, behind the head.
+    Here(Range<usize>),
+    /// It came in chunks, which have been taken out.
+    Collected(Vec<u8>),
+}
+
+impl Request {
+    /// The path of its target.
+    pub fn path(&self) -> &[u8] {
+        self.head.path(&self.bytes)
+    }
+
+    /// First value of a field the gateway knows.
+    pub fn field(&self, name: Known) -> Option<&[u8]> {
+        self.fields.first(&self.bytes, name)
+    }
+
+    /// Its fields that aren't about this connection, as (name, value).
+    pub fn end_to_end(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        kt_core::http1::hop::end_to_end(&self.fields, &self.bytes)
+    }
+
+    /// Its body.
+    pub fn body(&self) -> &[u8] {
+        match &self.body {
+            Body::Here(range) => &self.bytes[range.clone()],
+            Body::Collected(bytes) => bytes,
+        }
+    }
+
+    /// Where the body begins in the buffer that [`Self::take_buffer`] gives.
+    pub fn body_offset(&self) -> usize {
+        match &self.body {
+            Body::Here(range) => range.start,
+            Body::Collected(_) => 0,
+        }
+    }
+
+    /// Takes the buffer that holds the body, to be sent from. Give it back with [`Self::put_back`].
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        match &mut self.body {
+            Body::Here(_) => std::mem::take(&mut self.bytes),
+            Body::Collected(bytes) => std::mem::take(bytes),
+        }
+    }
+
+    /// Gives back what [`Self::take_buffer`] took.
+    pub fn put_back(&mut self, buffer: Vec<u8>) {
+        match &mut self.body {
+            Body::Here(_) => self.bytes = buffer,
+            Body::Collected(bytes) => *bytes = buffer,
+        }
+    }
+
+    /// The client's own id of the request, if it can be taken over: 1 to 128 visible ASCII characters.
+    pub fn own_id(&self) -> Option<&str> {
+        let id = self.field(Known::RequestId)?;
+        let fits = (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
+        std::str::from_utf8(id).ok().filter(|_| fits)
+    }
+
+    /// Whether chunks can be sent to this client.
+    pub fn takes_chunks(&self) -> bool {
+        self.head.version == Version::Http11
+    }
+}
+
+/// What a connection brings next.
+pub enum Next {
+    /// A request whose head is understood.
+    Request(Request),
+    /// A head that can't be parsed; the connection is to be closed after the answer.
+    Refused(Fault),
+    /// Nothing: it ended, or idled too long.
+    Closed,
+}
+
+impl Client {
+    /// A fresh connection.
+    pub fn new(wire: Wire) -> Self {
+        Self { wire, search: Search::default(), served: 0, answer_begun: false }
+    }
+
+    /// The connection itself.
+    pub fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
+    }
+
+    /// Waits for the next request's head.
+    pub async fn next(&mut self, limits: &Limits) -> Next {
+        let now = Instant::now();
+        let head_due = now + Duration::from_millis(limits.head_ms);
+        match (self.wire.is_reading() || self.wire.inbox().is_empty(), self.served) {
+            (true, 1..) => {
+                self.wire.deadline().set(Wait::NextRequest, now + Duration::from_millis(limits.keep_alive_ms));
+            }
+            (true, 0) | (false, _) => self.wire.deadline().set(Wait::Head, head_due),
+        }
+        // What lies in the inbox of a read under way can't be seen, and will be with the next bytes.
+        let mut must_fill = self.wire.is_reading();
+        loop {
+            if !must_fill {
+                let mut fields = Fields::default();
+                match RequestHead::parse(self.wire.inbox(), &mut self.search, &mut fields, limits) {
+                    Ok(Some(head)) => {
+                        self.wire.deadline().clear();
+                        self.served += 1;
+                        self.answer_begun = false;
+                        let bytes = std::mem::take(self.wire.inbox());
+                        let body = Body::Here(head.len..head.len);
+                        return Next::Request(Request { bytes, head, fields, body });
+                    }
+                    Ok(None) => {}
+                    Err(kind) => {
+                        self.wire.deadline().clear();
+                        return Next::Refused(Fault::new(kind, Phase::Head));
+                    }
+                }
+            }
+            must_fill = false;
+            match self.wire.fill().await {
+                Ok(0) | Err(_) => return self.ended_in_head(),
+                Ok(_) => {
+                    let waited_idly = self.served > 0 && self.wire.inbox().len() < limits.head_bytes_max;
+                    if waited_idly && self.wire.deadline().fired().is_none() {
+                        self.wire.deadline().set(Wait::Head, Instant::now() + Duration::from_millis(limits.head_ms));
+                    }
+                }
+            }
+        }
+    }
+
+    fn ended_in_head(&mut self) -> Next {
+        match self.wire.deadline().fired() {
+            Some(Wait::Head) if !self.wire.inbox().is_empty() => {
+                Next::Refused(Fault::new(Kind::HeadTooSlow, Phase::Head))
+            }
+            Some(_) | None => Next::Closed,
+        }
+    }
+
+    /// Reads the body of `request` whole.
+    ///
+    /// # Errors
+    ///
+    /// The client's fault: framing, size, time, or that it left.
+    pub async fn read_body(&mut self, request: &mut Request, limits: &Limits) -> Result<(), Fault> {
+        let framing = framing::of_request(&request.head, &request.fields, &request.bytes, limits)
+            .map_err(|kind| Fault::new(kind, Phase::Body))?;
+        let start = request.head.len;
+        let is_whole = match framing {
+            RequestBody::None => true,
+            RequestBody::Length(length) => (request.bytes.len() - start) as u64 >= length,
+            RequestBody::Chunked => false,
+        };
+        if !is_whole && request.head.expects_continue && request.bytes.len() == start {
+            self.send(write::CONTINUE.to_vec(), limits).await.0?;
+        }
+        match framing {
+            RequestBody::None => self.take_by_length(request, 0, limits).await,
+            RequestBody::Length(length) => {
+                // The framing has held it against `body_bytes_max`.
+                let length = usize::try_from(length).map_err(|_| Fault::new(Kind::BodyTooLarge, Phase::Body))?;
+                self.take_by_length(request, length, limits).await
+            }
+            RequestBody::Chunked => self.take_chunks(request, limits).await,
+        }
+    }
+
+    /// The body stays behind the head, where it was read to.
+    async fn take_by_length(&mut self, request: &mut Request, length: usize, limits: &Limits) -> Result<(), Fault> {
+        let end = request.head.len + length;
+        if request.bytes.len() < end {
+            let bytes = std::mem::take(&mut request.bytes);
+            *self.wire.inbox() = bytes;
+            // Room for all of it at once, but only once some of it is there: a length alone costs the client nothing.
+            while self.wire.inbox().len() < end {
+                let inbox = self.wire.inbox();
+                let missing = end - inbox.len();
+                let room = missing.min(inbox.len().max(64 * KIB));
+                inbox.reserve_exact(room);
+                self.fill_body(limits).await?;
+            }
+            request.bytes = std::mem::take(self.wire.inbox());
+        }
+        let behind = request.bytes.split_off(end);
+        if !behind.is_empty() {
+            *self.wire.inbox() = behind;
+        }
+        request.body = Body::Here(request.head.len..end);
+        Ok(())
+    }
+
+    async fn take_chunks(&mut self, request: &mut Request, limits: &Limits) -> Result<(), Fault> {
+        let mut reader = BodyReader::request(RequestBody::Chunked, limits);
+        let mut body = Vec::new();
+        *self.wire.inbox() = request.bytes.split_off(request.head.len);
+        loop {
+            let inbox = self.wire.inbox();
+            let ended = reader.collect(inbox, 0, &mut body).map_err(|kind| Fault::new(kind, Phase::Body))?;
+            match ended {
+                Some(end) => {
+                    inbox.drain(..end);
+                    break;
+                }
+                None => inbox.clear(),
+            }
+            self.fill_body(limits).await?;
+        }
+        request.body = Body::Collected(body);
+        Ok(())
+    }
+
+    async fn fill_body(&mut self, limits: &Limits) -> Result<(), Fault> {
+        self.wire.deadline().set(Wait::Body, Instant::now() + Duration::from_millis(limits.body_idle_ms));
+        let came = self.wire.fill().await;
+        match (came, self.wire.deadline().fired()) {
+            (_, Some(_)) => Err(Fault::new(Kind::BodyTooSlow, Phase::Body)),
+            (Ok(0), None) => Err(Fault::new(Kind::BodyCutOff, Phase::Body)),
+            (Err(_), None) => Err(Fault::new(Kind::ClientGone, Phase::Body)),
+            (Ok(_), None) => {
+                self.wire.deadline().clear();
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until the client has gone. What it sends meanwhile is kept, up to a bound; a client that pipelines beyond
+    /// it is no longer read, and so no longer watched. The wait may be given up.
+    pub async fn gone(&mut self) {
+        let left = poll_fn(|cx| {
+            loop {
+                if !self.wire.is_reading() && self.wire.inbox().len() >= PIPELINE_BYTES_MAX {
+                    return Poll::Ready(false);
+                }
+                match ready!(self.wire.poll_fill(cx)) {
+                    Ok(0) | Err(_) => return Poll::Ready(true),
+                    Ok(_) => {}
+                }
+            }
+        });
+        if !left.await {
+            pending::<()>().await;
+        }
+    }
+
+    /// Sends all of `bytes` and gives the buffer back, empty.
+    pub async fn send(&mut self, bytes: Vec<u8>, limits: &Limits) -> (Result<(), Fault>, Vec<u8>) {
+        let range = 0..bytes.len();
+        let limit = Duration::from_millis(limits.slow_reader_ms);
+        let (sent, mut bytes) = self.wire.send(bytes, range, Wait::Reader, limit).await;
+        bytes.clear();
+        let fired = self.wire.deadline().fired().and_then(Wait::fault);
+        let (kind, phase) = fired.unwrap_or((Kind::ClientGone, Phase::Stream));
+        // What the kernel says of a client that has gone (reset, broken pipe) adds nothing to that it has.
+        (sent.map_err(|_| Fault::new(kind, phase)), bytes)
+    }
+
+    /// Sends a part of the answer; from now on a fault can't become an answer any more.
+    pub async fn answer(&mut self, bytes: Vec<u8>, limits: &Limits) -> (Result<(), Fault>, Vec<u8>) {
+        self.answer_begun = true;
+        self.send(bytes, limits).await
+    }
+
+    /// Whether the current request's answer has begun.
+    pub fn answer_begun(&self) -> bool {
+        self.answer_begun
+    }
+
+    /// Answers with a fault of ours and says that the connection ends. Nothing is sent to a client that has gone.
+    pub async fn refuse(&mut self, fault: &Fault, request_id: Option<&str>, extra: &[(&str, &str)], limits: &Limits) {
+        if matches!(fault.kind, Kind::ClientGone | Kind::ClientTooSlow) {
+            return;
+        }
+        let mut body = Vec::new();
+        dialect::error_body(Dialect::OpenAi, fault, &mut body);
+        let mut out = Vec::with_capacity(body.len() + 256);
+        write::status_line(&mut out, fault.kind.status());
+        write::field(&mut out, "content-type", "application/json");
+        write::number_field(&mut out, "content-length", body.len() as u64);
+        if let Some(id) = request_id {
+            write::field(&mut out, "x-request-id", id);
+        }
+        for (name, value) in extra {
+            write::field(&mut out, name, value);
+        }
+        if let Some(seconds) = fault.kind.retry_after_seconds() {
+            write::number_field(&mut out, "retry-after", seconds);
+        }
+        if !fault.kind.may_be_cured_by_a_retry() {
+            write::field(&mut out, "x-should-retry", "false");
+        }
+        write::field(&mut out, "connection", "close");
+        write::end(&mut out);
+        out.extend_from_slice(&body);
+        // A client that doesn't take its refusal has gone; the refusal stands either way.
+        let _ = self.send(out, limits).await;
+    }
+
+    /// Ends the connection after an early answer: says that nothing more will come, and reads what is still under way,
+    /// within bounds, so that the answer isn't lost in a reset (RFC 9112 section 9.6).
+    pub async fn linger(mut self) {
+        self.wire.half_close();
+        self.wire.deadline().set(Wait::Leftover, Instant::now() + LEFTOVER_WAIT);
+        let mut left = LEFTOVER_BYTES_MAX;
+        loop {
+            match self.wire.fill().await {
+                Ok(0) | Err(_) => break,
+                Ok(came) if came >= left => break,
+                Ok(came) => left -= came,
+            }
+            self.wire.inbox().clear();
+        }
+        self.wire.close().await;
+    }
+
+    /// Ends the connection as it is.
+    pub async fn close(self) {
+        self.wire.close().await;
+    }
+
+    /// Ends the connection by a reset, so that what was sent can't be taken for the whole answer.
+    pub async fn abort(self) {
+        self.wire.abort().await;
+    }
+}

@@ -1,0 +1,137 @@
+//! What each path is, and the answers that the gateway gives of itself.
+
+use http::Method;
+use kt_core::config::plan::Plan;
+use kt_core::dialect;
+use kt_core::http1::write;
+use kt_core::json::escape_into;
+
+use crate::worker::Worker;
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A model; admitted and logged under this path.
+    Model(&'static str),
+    /// The gateway itself; counted, not logged.
+    Local(Local),
+}
+
+/// What the gateway can say of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// `GET /v1/models`.
+    Models,
+    /// `GET /healthz`: the process lives.
+    Alive,
+    /// `GET /readyz`: it wants requests.
+    Ready,
+    /// `GET /health`: both, with some words.
+    Health,
+    /// A known path, another method; these are allowed.
+    WrongMethod(&'static str),
+    /// Nothing is there.
+    Unknown,
+}
+
+/// Finds what a request is for.
+pub fn of(method: &Method, path: &[u8]) -> Endpoint {
+    let local = match path {
+        b"/v1/chat/completions" if *method == Method::POST => return Endpoint::Model("/v1/chat/completions"),
+        b"/v1/chat/completions" => Local::WrongMethod("POST"),
+        b"/v1/models" => Local::Models,
+        b"/healthz" => Local::Alive,
+        b"/readyz" => Local::Ready,
+        b"/health" => Local::Health,
+        _ => Local::Unknown,
+    };
+    match local {
+        Local::WrongMethod(_) | Local::Unknown => Endpoint::Local(local),
+        Local::Models | Local::Alive | Local::Ready | Local::Health => {
+            let reads = *method == Method::GET || *method == Method::HEAD;
+            Endpoint::Local(if reads { local } else { Local::WrongMethod("GET, HEAD") })
+        }
+    }
+}
+
+/// A small answer.
+pub struct Reply {
+    status: u16,
+    content_type: &'static str,
+    body: Vec<u8>,
+    allow: Option<&'static str>,
+}
+
+impl Reply {
+    fn json(status: u16, body: Vec<u8>) -> Self {
+        Self { status, content_type: "application/json", body, allow: None }
+    }
+
+    fn text(status: u16, body: &str) -> Self {
+        Self { status, content_type: "text/plain; charset=utf-8", body: body.as_bytes().to_vec(), allow: None }
+    }
+
+    /// The whole message as it goes out.
+    pub fn write(&self, method: &Method, keep_alive: bool) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.body.len() + 160);
+        write::status_line(&mut out, self.status);
+        write::field(&mut out, "content-type", self.content_type);
+        write::number_field(&mut out, "content-length", self.body.len() as u64);
+        if let Some(allow) = self.allow {
+            write::field(&mut out, "allow", allow);
+        }
+        if !keep_alive {
+            write::field(&mut out, "connection", "close");
+        }
+        write::end(&mut out);
+        if *method != Method::HEAD {
+            out.extend_from_slice(&self.body);
+        }
+        out
+    }
+}
+
+/// Says it.
+pub fn reply(local: Local, worker: &Worker, plan: &Plan) -> Reply {
+    match local {
+        Local::Models => {
+            let mut body = Vec::new();
+            dialect::models_body(plan.groups.iter().map(|group| &*group.name), &mut body);
+            Reply::json(200, body)
+        }
+        Local::Alive => Reply::text(200, "ok\n"),
+        Local::Ready if worker.is_draining() => Reply::text(503, "draining\n"),
+        Local::Ready => Reply::text(200, "ready\n"),
+        Local::Health => Reply::json(200, health(worker, plan)),
+        Local::WrongMethod(allow) => {
+            let message = format!("The method is not allowed here; use {allow}.");
+            Reply { allow: Some(allow), ..Reply::json(405, error_of(&message)) }
+        }
+        Local::Unknown => {
+            let message = "There is nothing at this path. Models are asked at POST /v1/chat/completions.";
+            Reply::json(404, error_of(message))
+        }
+    }
+}
+
+fn health(worker: &Worker, plan: &Plan) -> Vec<u8> {
+    let status = if worker.is_draining() { "draining" } else { "healthy" };
+    let mut body = Vec::new();
+    body.extend_from_slice(b"{\"status\":");
+    escape_into(&mut body, status);
+    body.extend_from_slice(b",\"version\":");
+    escape_into(&mut body, env!("CARGO_PKG_VERSION"));
+    body.extend_from_slice(b",\"config_version\":");
+    escape_into(&mut body, &plan.version.to_string());
+    let uptime = worker.now_ns() / 1_000_000_000;
+    body.extend_from_slice(format!(",\"uptime_seconds\":{uptime}}}\n").as_bytes());
+    body
+}
+
+fn error_of(message: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.extend_from_slice(b"{\"error\":{\"message\":");
+    escape_into(&mut body, message);
+    body.extend_from_slice(b",\"type\":\"invalid_request_error\",\"param\":null,\"code\":null}}");
+    body
+}

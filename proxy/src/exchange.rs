@@ -1,0 +1,216 @@
+//! One request's whole journey: read, parse, judge, select, translate, forward, translate back, account, record.
+//!
+//! Start here. [`serve`] lives as long as a client's connection. For each request to a model endpoint it opens a record,
+//! has [`exchange`] answer it, concludes what `exchange` could not, and closes the record: one way in, one way out, so
+//! each admitted request has exactly one event. Every `?` is a [`Fault`].
+
+use std::rc::Rc;
+
+use kt_core::ask::{self, Ask};
+use kt_core::config::plan::{Credential, Plan};
+use kt_core::fault::{Fault, Kind, Phase};
+use kt_core::http1::head::Known;
+use kt_core::json::Value;
+use kt_core::limits::Limits;
+use kt_core::policy;
+use kt_core::record::Record;
+use kt_core::route;
+
+use crate::client::{Client, Next, Request};
+use crate::endpoint::{self, Endpoint, Local};
+use crate::outgoing;
+use crate::relay::{self, Heading, Relayed};
+use crate::rt;
+use crate::upstream::{self, Company};
+use crate::wire::Wire;
+use crate::worker::{Held, Serving, Worker, count};
+
+/// What becomes of a client's connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// It waits for the next one.
+    Next,
+    /// It is closed; everything that was asked has been read.
+    Close,
+    /// It is closed when what is still under way has been thrown away: the answer came early.
+    Linger,
+    /// It is reset: the answer is torn, and must not look whole.
+    Abort,
+}
+
+/// Serves a client's connection to its end.
+pub async fn serve(worker: &Rc<Worker>, wire: Wire) {
+    let mut client = Client::new(wire);
+    let after = loop {
+        let limits = worker.serving().plan().limits.clone();
+        let after = match client.next(&limits).await {
+            Next::Request(request) => answer(worker, &mut client, request).await,
+            Next::Refused(fault) => {
+                count(&worker.counters.refused_heads);
+                client.refuse(&fault, None, &[], &limits).await;
+                After::Linger
+            }
+            Next::Closed => After::Close,
+        };
+        if after != After::Next {
+            break after;
+        }
+    };
+    match after {
+        After::Next | After::Close => client.close().await,
+        After::Linger => client.linger().await,
+        After::Abort => client.abort().await,
+    }
+}
+
+/// Answers one request: of a model endpoint by an exchange, of the gateway's own paths directly.
+async fn answer(worker: &Rc<Worker>, client: &mut Client, request: Request) -> After {
+    let serving = worker.serving();
+    match endpoint::of(&request.head.method, request.path()) {
+        Endpoint::Model(path) => {
+            count(&worker.counters.admitted);
+            let _held = Held::new(&worker.counters.in_flight);
+            admit(worker, &serving, client, request, path).await
+        }
+        Endpoint::Local(local) => {
+            count(&worker.counters.others);
+            answer_locally(worker, &serving, client, &request, local).await
+        }
+    }
+}
+
+/// One admitted request: its record is opened and closed here and nowhere else.
+async fn admit(
+    worker: &Rc<Worker>,
+    serving: &Serving,
+    client: &mut Client,
+    mut request: Request,
+    path: &'static str,
+) -> After {
+    let limits = &serving.plan().limits;
+    let request_id = request.own_id().map_or_else(|| worker.draw_request_id(), Into::into);
+    let Some(slot) = worker.reserve() else {
+        // The one request without a record of its own: it is counted in the log's next `gap`.
+        client.refuse(&Fault::new(Kind::LogFull, Phase::Head), Some(&request_id), &[], limits).await;
+        return After::Linger;
+    };
+    let mut record = Record::begin(path, request_id, worker.core);
+    let mut company = Company { worker, client, record: &mut record, limits };
+    let outcome = rt::caught(exchange(serving, &mut request, &mut company)).await.unwrap_or_else(|_panic| {
+        // Our own broken promise; the panic hook has said where.
+        count(&worker.counters.panics);
+        Err(Fault::new(Kind::Internal, Phase::Total))
+    });
+    let (after, status, fault) = conclude(worker, client, record.request_id(), &request, outcome, limits).await;
+    worker.emit(slot, record.close(status, fault.as_ref(), worker.now_ns()), serving);
+    after
+}
+
+/// The nine verbs.
+async fn exchange(serving: &Serving, request: &mut Request, company: &mut Company<'_>) -> Result<Relayed, Fault> {
+    let (worker, plan, limits) = (company.worker, serving.plan(), company.limits);
+
+    // Read.
+    check_head(worker, request, limits)?;
+    company.client.read_body(request, limits).await?;
+    company.record.read_whole(worker.now_ns());
+
+    // Parse.
+    let ask = ask::read(request.body(), &mut worker.scratch.borrow_mut())?;
+    company.record.wants_stream(ask.stream);
+
+    // Judge.
+    let route = route::find(plan, &ask.model)?;
+    judge(plan, &plan.groups[route.group()].name, &ask, request, company.record)?;
+
+    // Select.
+    let drawn = route::select(plan, route, &mut worker.drawer.borrow_mut());
+    let (group, arm) = (&plan.groups[drawn.group], &plan.groups[drawn.group].arms[drawn.arm]);
+    company.record.assigned(drawn.group, drawn.arm, drawn.method, drawn.slot);
+    let target = &plan.targets[arm.target];
+    if matches!(target.key, Credential::Missing) {
+        return Err(Fault::with(Kind::TargetUnavailable, Phase::Connect, format!("target {}", target.id)));
+    }
+
+    // Translate.
+    let (mut outgoing, mode) = outgoing::compose(target, arm, &ask, request)?;
+
+    // Forward.
+    let lane = worker.lane(serving, arm.target);
+    let mut client_buffer = request.take_buffer();
+    let asked = upstream::ask(&lane, target, &mut outgoing, &mut client_buffer, company).await;
+    request.put_back(client_buffer);
+    let answer = asked?;
+    drop(outgoing);
+
+    // Translate back, and account.
+    let heading = Heading { group, arm, target, to: request, keep_alive: keeps_alive(worker, request) };
+    relay::answer(answer, mode, &heading, &lane, company).await
+}
+
+/// What can be refused before the body is read.
+fn check_head(worker: &Worker, request: &Request, limits: &Limits) -> Result<(), Fault> {
+    if worker.counters.in_flight.get() > limits.in_flight_max as u64 {
+        return Err(Fault::new(Kind::Overloaded, Phase::Head));
+    }
+    match request.field(Known::ContentEncoding) {
+        Some(coding) if !coding.eq_ignore_ascii_case(b"identity") => {
+            Err(Fault::new(Kind::BodyContentCoded, Phase::Head))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn judge(plan: &Plan, group: &str, ask: &Ask, request: &Request, record: &mut Record) -> Result<(), Fault> {
+    if plan.policies.is_empty() {
+        return Ok(());
+    }
+    let judgement = policy::judge(&plan.policies, group, Value::at(request.body(), ask.messages));
+    record.judged(judgement.verdict, judgement.results);
+    judgement.blocked.map_or(Ok(()), Err)
+}
+
+fn keeps_alive(worker: &Worker, request: &Request) -> bool {
+    request.head.keep_alive && !worker.is_draining()
+}
+
+/// Tells the client what `exchange` could not, and says what the record is to say.
+async fn conclude(
+    worker: &Worker,
+    client: &mut Client,
+    request_id: &str,
+    request: &Request,
+    outcome: Result<Relayed, Fault>,
+    limits: &Limits,
+) -> (After, u16, Option<Fault>) {
+    match outcome {
+        Ok(Relayed { status, note }) if keeps_alive(worker, request) => (After::Next, status, note),
+        Ok(Relayed { status, note }) => (After::Close, status, note),
+        Err(fault) if client.answer_begun() => (After::Abort, fault.kind.status(), Some(fault)),
+        Err(fault) => {
+            client.refuse(&fault, Some(request_id), &[], limits).await;
+            let after = if fault.kind.status() == 499 { After::Close } else { After::Linger };
+            (after, fault.kind.status(), Some(fault))
+        }
+    }
+}
+
+/// Answers what the gateway says of itself. A request with a body is answered without reading it, so that was its last.
+async fn answer_locally(
+    worker: &Worker,
+    serving: &Serving,
+    client: &mut Client,
+    request: &Request,
+    local: Local,
+) -> After {
+    let limits = &serving.plan().limits;
+    let keeps = request.field(Known::ContentLength).is_none() && request.field(Known::TransferEncoding).is_none();
+    let keeps = keeps && keeps_alive(worker, request);
+    let reply = endpoint::reply(local, worker, serving.plan());
+    let out = reply.write(&request.head.method, keeps);
+    match (client.send(out, limits).await.0, keeps) {
+        (Ok(()), true) => After::Next,
+        (Ok(()), false) => After::Linger,
+        (Err(_gone), _) => After::Close,
+    }
+}

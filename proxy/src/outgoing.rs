@@ -1,0 +1,99 @@
+//! The request as it goes to a vendor: a head written afresh from the allow-list, and the body, edited in place or
+//! translated.
+//!
+//! A small body is copied behind its head, so that one call sends both. A large one stays where the client's bytes are,
+//! and goes out around its edits.
+
+use kt_core::ask::{Ask, Piece};
+use kt_core::config::plan::{Arm, Credential, Target};
+use kt_core::dialect::{self, Dialect};
+use kt_core::fault::Fault;
+use kt_core::http1::head::Known;
+use kt_core::http1::write;
+use kt_core::limits::{COPY_BYTES_MAX, KIB};
+
+use crate::client::Request;
+use crate::relay::Mode;
+use crate::upstream::{Origin, Outgoing};
+
+/// Who asks, where the client doesn't say.
+const USER_AGENT: &str = concat!("kt/", env!("CARGO_PKG_VERSION"));
+
+/// Composes what `target` is sent, and says what its answer has to go through.
+///
+/// # Errors
+///
+/// What the vendor's language can't say.
+pub fn compose(target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> Result<(Outgoing, Mode), Fault> {
+    match target.provider.dialect() {
+        Dialect::OpenAi => Ok(as_it_is(target, arm, ask, request)),
+        Dialect::Anthropic => translated(target, arm, request),
+    }
+}
+
+fn as_it_is(target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> (Outgoing, Mode) {
+    let body = request.body();
+    let edits = ask.edits(&arm.model, target.stream_usage);
+    let mode = Mode::Identity { removes_usage_chunk: edits.asked_for_usage() };
+    let length = edits.len_after(body.len());
+    let mut copied = Vec::with_capacity(KIB + length.min(COPY_BYTES_MAX));
+    let content_type = request.field(Known::ContentType).unwrap_or(b"application/json");
+    write_head(&mut copied, target, request, content_type, length);
+    // Long stretches of the client's bytes stay where they are; what stands between them is copied behind the head.
+    let mut pieces = Vec::with_capacity(4);
+    let mut from = 0;
+    for piece in edits.pieces(body.len()) {
+        match piece {
+            Piece::Body(span) if span.len() > COPY_BYTES_MAX => {
+                pieces.push((Origin::Copied, from..copied.len()));
+                from = copied.len();
+                let start = request.body_offset() + span.start as usize;
+                pieces.push((Origin::Client, start..start + span.len()));
+            }
+            Piece::Body(_) | Piece::Text(_) => copied.extend_from_slice(piece.of(body)),
+        }
+    }
+    pieces.push((Origin::Copied, from..copied.len()));
+    (Outgoing { copied, pieces }, mode)
+}
+
+fn translated(target: &Target, arm: &Arm, request: &Request) -> Result<(Outgoing, Mode), Fault> {
+    let mut body = Vec::with_capacity(request.body().len() + KIB);
+    let wanted = dialect::translate_request(request.body(), &arm.model, &mut body)?;
+    let mut copied = Vec::with_capacity(KIB + body.len());
+    write_head(&mut copied, target, request, b"application/json", body.len());
+    copied.extend_from_slice(&body);
+    let whole = 0..copied.len();
+    Ok((Outgoing { copied, pieces: vec![(Origin::Copied, whole)] }, Mode::Translated(wanted)))
+}
+
+/// Only what stands on the allow-list of the vendor's dialect passes; `content-type` is the body's own.
+fn write_head(out: &mut Vec<u8>, target: &Target, request: &Request, content_type: &[u8], length: usize) {
+    let vendor = target.provider.dialect();
+    write::request_line(out, &http::Method::POST, &target.base.prefix, dialect::path(vendor));
+    write::field(out, "host", &*target.base.authority);
+    if let Credential::Key(key) = &target.key {
+        let field = dialect::credential(vendor);
+        write::field(out, field.name, [field.prefix, key.expose()].concat());
+    }
+    let mut has_agent = false;
+    let mut has_required = false;
+    for (name, value) in request.end_to_end() {
+        if !dialect::passes_to_vendor(name, vendor) || name.eq_ignore_ascii_case(b"content-type") {
+            continue;
+        }
+        has_agent |= name.eq_ignore_ascii_case(b"user-agent");
+        has_required |= dialect::required(vendor).is_some_and(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
+        write::field(out, name, value);
+    }
+    if let Some((name, value)) = dialect::required(vendor).filter(|_| !has_required) {
+        write::field(out, name, value);
+    }
+    if !has_agent {
+        write::field(out, "user-agent", USER_AGENT);
+    }
+    write::field(out, "accept-encoding", "identity");
+    write::field(out, "content-type", content_type);
+    write::number_field(out, "content-length", length as u64);
+    write::end(out);
+}

@@ -1,0 +1,409 @@
+//! The thin wall around monoio: what is allowed of it, and nothing else. No other file of this floor names monoio.
+//!
+//! monoio 0.2.4 is pinned, and has sharp edges. The rules this wall keeps, so that nobody else has to know them:
+//!
+//! * A read or write that has started owns its buffer until the kernel is done, and is never dropped half-way: a read
+//!   lives in its [`Socket`] across polls, a write is awaited to its end. To stop either, end the socket.
+//! * Accepting is never raced against anything; it is cancelled and awaited, so no accepted descriptor leaks.
+//! * Names are never resolved here: [`connect`] takes an address.
+//! * Tasks don't wake themselves (a self-waking task starves every timer and socket of its core).
+//! * A panic of a task is caught at its root; it would unwind the whole core otherwise.
+//! * A runtime is never dropped while operations are in flight; cores end with the process.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io::{self, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use kt_core::config::plan::Driver;
+use monoio::buf::{IoBuf, SliceMut};
+#[allow(clippy::disallowed_types)] // The accept loop's: one per process and core, off the hot path.
+use monoio::io::Canceller;
+use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::net::{TcpStream, UnixStream};
+use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+
+use crate::deadline::Descriptor;
+
+/// Least room that a read is given. One read takes a usual request or a burst of stream events whole, and an idle
+/// connection that waits for its next request doesn't hold more than this.
+pub const READ_BYTES: usize = 4 * 1024;
+
+/// Submission queue entries of a core's ring. More than the operations one core starts between two enters.
+const RING_ENTRIES: u32 = 4_096;
+
+/// How a core really talks to the kernel, chosen from what the operator asked for and what the kernel allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// io_uring with `SINGLE_ISSUER | DEFER_TASKRUN` (Linux 6.1): completions run when the core asks for them.
+    RingDeferred,
+    /// io_uring with `COOP_TASKRUN` (Linux 5.19): no interrupt for a completion.
+    RingCooperative,
+    /// io_uring without flags.
+    RingPlain,
+    /// epoll.
+    Epoll,
+}
+
+impl Engine {
+    const RINGS: [Self; 3] = [Self::RingDeferred, Self::RingCooperative, Self::RingPlain];
+
+    /// The word in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RingDeferred => "io_uring (DEFER_TASKRUN)",
+            Self::RingCooperative => "io_uring (COOP_TASKRUN)",
+            Self::RingPlain => "io_uring",
+            Self::Epoll => "epoll",
+        }
+    }
+
+    /// Probes the kernel: the best engine for `driver`, and why it isn't a better one.
+    ///
+    /// # Errors
+    ///
+    /// When io_uring was asked for by name and the kernel refuses it: what it said.
+    pub fn choose(driver: Driver) -> Result<(Self, String), String> {
+        if driver == Driver::Epoll {
+            return Ok((Self::Epoll, "as configured".to_owned()));
+        }
+        let mut refusal = String::new();
+        for engine in Self::RINGS {
+            match engine.ring().build(8) {
+                Ok(_) if refusal.is_empty() => return Ok((engine, "the best this kernel offers".to_owned())),
+                Ok(_) => return Ok((engine, format!("this kernel refuses more: {refusal}"))),
+                Err(error) => refusal = error.to_string(),
+            }
+        }
+        match driver {
+            Driver::IoUring => Err(format!("io_uring was asked for, but the kernel refuses it: {refusal}")),
+            Driver::Auto | Driver::Epoll => Ok((Self::Epoll, format!("the kernel refuses io_uring: {refusal}"))),
+        }
+    }
+
+    fn ring(self) -> io_uring::Builder {
+        let mut ring = io_uring::IoUring::builder();
+        match self {
+            Self::RingDeferred => ring.setup_single_issuer().setup_defer_taskrun().setup_submit_all(),
+            Self::RingCooperative => ring.setup_coop_taskrun().setup_submit_all(),
+            Self::RingPlain | Self::Epoll => &mut ring,
+        };
+        ring
+    }
+}
+
+/// Runs `main` to its end on this thread. The runtime is leaked, not dropped: operations may still be in flight.
+///
+/// # Errors
+///
+/// When the ring or the epoll instance can't be made.
+pub fn run<F: Future>(engine: Engine, main: impl FnOnce() -> F) -> io::Result<F::Output> {
+    if engine == Engine::Epoll {
+        let runtime = RuntimeBuilder::<LegacyDriver>::new().with_entries(RING_ENTRIES).enable_timer().build()?;
+        return Ok(Box::leak(Box::new(runtime)).block_on(async { main().await }));
+    }
+    let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES).uring_builder(engine.ring());
+    Ok(Box::leak(Box::new(builder.enable_timer().build()?)).block_on(async { main().await }))
+}
+
+/// Starts a task on this core. A panic in it is handed to `on_panic` and ends that task alone.
+pub fn spawn(task: impl Future<Output = ()> + 'static, on_panic: impl FnOnce(Box<dyn Any + Send>) + 'static) {
+    drop(monoio::spawn(async move {
+        if let Err(panic) = caught(task).await {
+            on_panic(panic);
+        }
+    }));
+}
+
+/// Runs a future, turning its panic into an error. The future is not polled again after it panicked.
+pub async fn caught<T>(task: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
+    let mut task = pin!(task);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+        Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
+/// Sleeps for at least `duration`; the wheel has ticks of a millisecond and rounds up.
+pub async fn sleep(duration: Duration) {
+    monoio::time::sleep(duration).await;
+}
+
+/// What came first.
+#[derive(Debug)]
+pub enum Either<A, B> {
+    /// The first future.
+    Left(A),
+    /// The second future.
+    Right(B),
+}
+
+/// Waits for the first of two futures and drops the other, so neither may own a buffer: both are polls of state that
+/// lives elsewhere (a [`Socket`]'s read, a bell), a sleep or a connect. The left one is looked at first.
+pub async fn race<A, B>(left: impl Future<Output = A>, right: impl Future<Output = B>) -> Either<A, B> {
+    let (mut left, mut right) = (pin!(left), pin!(right));
+    poll_fn(|cx| {
+        if let Poll::Ready(value) = left.as_mut().poll(cx) {
+            return Poll::Ready(Either::Left(value));
+        }
+        right.as_mut().poll(cx).map(Either::Right)
+    })
+    .await
+}
+
+type Reading = Pin<Box<dyn Future<Output = (OwnedReadHalf<TcpStream>, io::Result<usize>, Vec<u8>)>>>;
+
+enum Inflow {
+    Idle(OwnedReadHalf<TcpStream>),
+    Reading(Reading),
+    /// Only while one state turns into the next.
+    Turning,
+}
+
+/// A connected TCP socket with the bytes read from it.
+///
+/// A read that has started stays here until it is done, whether or not anybody is still polling for it: waiting for
+/// bytes can be given up at any time without losing any.
+pub struct Socket {
+    inflow: Inflow,
+    /// Empty while a read is under way: its buffer is the kernel's.
+    bytes: Vec<u8>,
+    outflow: OwnedWriteHalf<TcpStream>,
+    descriptor: Rc<Descriptor>,
+}
+
+impl Socket {
+    fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let descriptor = Rc::new(Descriptor::of_open_socket(stream.as_raw_fd()));
+        let (inflow, outflow) = stream.into_split();
+        Ok(Self { inflow: Inflow::Idle(inflow), bytes: Vec::new(), outflow, descriptor })
+    }
+
+    /// The descriptor, for whoever has to end this socket from outside.
+    pub fn descriptor(&self) -> &Rc<Descriptor> {
+        &self.descriptor
+    }
+
+    /// What has been read and not taken. Empty while a read is under way.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Whether a read is under way, so that [`Self::bytes`] can't be seen.
+    pub fn is_reading(&self) -> bool {
+        matches!(self.inflow, Inflow::Reading(_))
+    }
+
+    /// Reads once, behind what is there. Ready with the number of bytes that came, 0 at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            match std::mem::replace(&mut self.inflow, Inflow::Turning) {
+                Inflow::Idle(mut half) => {
+                    let mut bytes = std::mem::take(&mut self.bytes);
+                    if bytes.capacity() - bytes.len() < READ_BYTES / 4 {
+                        bytes.reserve(READ_BYTES.max(bytes.len()));
+                    }
+                    self.inflow = Inflow::Reading(Box::pin(async move {
+                        let (begin, end) = (bytes.len(), bytes.capacity());
+                        let (result, slice) = half.read(SliceMut::new(bytes, begin, end)).await;
+                        (half, result, slice.into_inner())
+                    }));
+                }
+                Inflow::Reading(mut reading) => {
+                    let Poll::Ready((half, result, bytes)) = reading.as_mut().poll(cx) else {
+                        self.inflow = Inflow::Reading(reading);
+                        return Poll::Pending;
+                    };
+                    self.inflow = Inflow::Idle(half);
+                    self.bytes = bytes;
+                    return Poll::Ready(result);
+                }
+                Inflow::Turning => unreachable!("every turn above puts a state back before it returns"),
+            }
+        }
+    }
+
+    /// Writes some of `bytes[range]`; gives the buffer back with how much went. To be awaited to its end.
+    pub async fn write(&mut self, bytes: Vec<u8>, range: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
+        let (result, slice) = self.outflow.write(bytes.slice(range)).await;
+        (result, slice.into_inner())
+    }
+
+    /// Tells the other side that nothing more will come.
+    pub fn half_close(&self) {
+        self.descriptor.shut_down(Shutdown::Write);
+    }
+
+    /// Gives the socket up: ends both directions if a read is still under way, waits until its buffer is home, and
+    /// closes it.
+    pub async fn close(self) {
+        self.close_after(Shutdown::Both).await;
+    }
+
+    /// As [`Self::close`], but by a reset, so that the other side can't take what it got for the whole. No FIN goes out
+    /// before it: only our own reading ends.
+    pub async fn abort(self) {
+        self.descriptor.linger_zero();
+        self.close_after(Shutdown::Read).await;
+    }
+
+    async fn close_after(mut self, how: Shutdown) {
+        if self.is_reading() {
+            self.descriptor.shut_down(how);
+            // Whatever the last read brings has no reader any more.
+            let _ = poll_fn(|cx| self.poll_fill(cx)).await;
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.descriptor.retire();
+    }
+}
+
+/// Connects within `limit`. The future owns no buffer and may be dropped.
+///
+/// # Errors
+///
+/// The kernel's, or `TimedOut`.
+#[allow(clippy::disallowed_methods)] // A connect owns no buffer: this is the one future that may be dropped.
+pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<Socket> {
+    match monoio::time::timeout(limit, TcpStream::connect_addr(address)).await {
+        Ok(stream) => Socket::new(stream?),
+        Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// A listening socket of one core.
+pub struct Listener {
+    inner: monoio::net::TcpListener,
+    /// The same socket, for what is still queued after the last [`Self::accept`] was cancelled.
+    queue: std::net::TcpListener,
+    canceller: RefCell<Option<Canceller>>,
+    engine: Engine,
+}
+
+impl Listener {
+    /// Takes over a listening socket.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, when the socket can't be registered or cloned.
+    pub fn new(listener: std::net::TcpListener, engine: Engine) -> io::Result<Self> {
+        listener.set_nonblocking(engine == Engine::Epoll)?;
+        Ok(Self {
+            queue: listener.try_clone()?,
+            inner: monoio::net::TcpListener::from_std(listener)?,
+            canceller: RefCell::new(Some(Canceller::new())),
+            engine,
+        })
+    }
+
+    /// Waits for a connection; `None` once [`Self::stop`] was called. To be awaited to its end, never raced: a
+    /// connection that the kernel has accepted for a dropped future would be lost, and its descriptor with it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; running out of descriptors is one.
+    pub async fn accept(&self) -> io::Result<Option<Socket>> {
+        let Some(handle) = self.canceller.borrow().as_ref().map(Canceller::handle) else { return Ok(None) };
+        match self.inner.cancelable_accept(handle).await {
+            Ok((stream, _peer)) => Socket::new(stream).map(Some),
+            Err(error) if self.canceller.borrow().is_none() => {
+                drop(error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends a pending [`Self::accept`]; what is queued can still be had by [`Self::accept_queued`].
+    pub fn stop(&self) {
+        let canceller = self.canceller.borrow_mut().take();
+        if let Some(canceller) = canceller {
+            canceller.cancel();
+        }
+    }
+
+    /// A connection that was queued when accepting stopped, without waiting.
+    pub fn accept_queued(&self) -> Option<Socket> {
+        self.queue.set_nonblocking(true).ok()?;
+        let (stream, _peer) = self.queue.accept().ok()?;
+        stream.set_nonblocking(self.engine == Engine::Epoll).ok()?;
+        TcpStream::from_std(stream).and_then(Socket::new).ok()
+    }
+}
+
+/// The end of a bell that other threads pull: each pull wakes the core that waits at [`Bell::rung`].
+#[derive(Clone, Debug)]
+pub struct BellPull(Arc<StdUnixStream>);
+
+impl BellPull {
+    /// Wakes the core. Never blocks: a full pipe means that the bell is ringing already.
+    pub fn ring(&self) {
+        // Full: it rings already. Closed: the core has ended, and whoever waits for an answer learns it there.
+        let _ = (&*self.0).write(&[1]);
+    }
+}
+
+/// A core's doorbell: a pending read, so that a waiting core is woken by the kernel and not by a tick.
+pub struct Bell {
+    stream: UnixStream,
+    scratch: Vec<u8>,
+}
+
+/// Makes a doorbell on any thread; [`Bell::hang`] takes its inner end to the core's own.
+///
+/// # Errors
+///
+/// The kernel's, when no socket pair can be made.
+pub fn bell() -> io::Result<(BellPull, StdUnixStream)> {
+    let (outer, inner) = StdUnixStream::pair()?;
+    outer.set_nonblocking(true)?;
+    Ok((BellPull(Arc::new(outer)), inner))
+}
+
+impl Bell {
+    /// Hangs the bell on this core.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn hang(inner: StdUnixStream, engine: Engine) -> io::Result<Self> {
+        inner.set_nonblocking(engine == Engine::Epoll)?;
+        Ok(Self { stream: UnixStream::from_std(inner)?, scratch: Vec::with_capacity(64) })
+    }
+
+    /// Waits until somebody rings; several rings may be one. To be awaited to its end.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; `UnexpectedEof` when nobody can ring any more.
+    pub async fn rung(&mut self) -> io::Result<()> {
+        let (result, scratch) = self.stream.read(std::mem::take(&mut self.scratch)).await;
+        self.scratch = scratch;
+        match result {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The process: its listeners, its cores, its signals, and how it starts and ends.
+//!
+//! Everything that can be refused is refused in [`Server::prepare`], in one clear line, before a thread is started.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Sender, bounded};
+use kt_core::config::plan::{Driver, Fixed, LogSettings, Plan};
+use kt_core::limits::DRAIN_MS;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use socket2::{Domain, Protocol, Socket, Type};
+use tracing::{error, info, warn};
+
+use crate::admin::{self, Admin};
+use crate::clock::Clock;
+use crate::ledger::{self, Ledger, Quill};
+use crate::mail::{Letter, Mailbox};
+use crate::reload::{self, Deployment, LOG, Reloader};
+use crate::resolve::{Asker, Names};
+use crate::rt::{self, Bell, Engine, Listener};
+use crate::state::{StateDir, StateLock};
+use crate::worker::{self, Outfit, Worker};
+
+/// Connections that may wait in the kernel for each core.
+const BACKLOG: i32 = 4_096;
+/// What is listened on when neither a flag nor the config says.
+const DEFAULT_LISTEN: &str = "0.0.0.0:41002";
+/// How long a drain may take on top of what requests in flight are given.
+const DRAIN_SPARE: Duration = Duration::from_secs(5);
+
+/// What the command line asks for; `None` leaves it to the config, and that to the default.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Config files, absolute, in the order they are merged.
+    pub files: Vec<PathBuf>,
+    /// `HOST:PORT`.
+    pub listen: Option<String>,
+    /// Replaces the port of `listen`.
+    pub port: Option<u16>,
+    /// Threads that serve.
+    pub cores: Option<usize>,
+    /// How they talk to the kernel.
+    pub driver: Option<Driver>,
+    /// Where state lives; the default place if not given.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// A gateway that can start: config checked, engine chosen, state locked, sockets bound.
+pub struct Server {
+    files: Box<[PathBuf]>,
+    deployment: Arc<Deployment>,
+    fixed: Fixed,
+    warnings: String,
+    engine: Engine,
+    why: String,
+    listeners: Vec<TcpListener>,
+    address: SocketAddr,
+    state: StateDir,
+    /// Held as long as this gateway lives.
+    lock: StateLock,
+    admin: Vec<admin::Door>,
+}
+
+impl Server {
+    /// Checks and binds everything.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, for people; the process should exit with 1.
+    pub fn prepare(options: Options) -> Result<Self, String> {
+        let (deployment, fixed, warnings) =
+            reload::load(&options.files, 1, None).map_err(|rejected| rejected.report)?;
+        let driver = options.driver.or(fixed.driver).unwrap_or_default();
+        let (engine, why) = Engine::choose(driver)?;
+        let cores = options.cores.or(fixed.cores).unwrap_or_else(available_cores);
+        let wanted = options.listen.as_deref().or(fixed.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);
+        let (state, lock) = StateDir::open(options.state_dir.as_deref()).map_err(|error| error.to_string())?;
+        let (listeners, address) = bind(wanted, options.port, cores)?;
+        let mut admin = vec![admin::Door::unix(&state)?];
+        if let Some(listen) = &fixed.admin_listen {
+            admin.push(admin::Door::tcp(listen)?);
+        }
+        Ok(Self {
+            files: options.files.into(),
+            deployment: Arc::new(deployment),
+            fixed,
+            warnings,
+            engine,
+            why,
+            listeners,
+            address,
+            state,
+            lock,
+            admin,
+        })
+    }
+
+    /// What lint warns of; empty when there is nothing.
+    pub fn warnings(&self) -> &str {
+        &self.warnings
+    }
+
+    /// How the config wants logs.
+    pub fn log_settings(&self) -> LogSettings {
+        self.deployment.plan.log
+    }
+
+    /// Starts everything, serves until a signal, drains.
+    ///
+    /// # Errors
+    ///
+    /// What could not be started, or what was lost at the end, for people.
+    pub fn run(self) -> Result<(), String> {
+        let Self { files, deployment, fixed, warnings: _, engine, why, listeners, address, state, lock, admin } = self;
+        let plan = Arc::clone(&deployment.plan);
+        info!(target: LOG, "Starting gateway on {address}");
+        info!(target: "keeptrusts::runtime", "{} core(s) on {}: {why}", listeners.len(), engine.as_str());
+        let (targets, groups, policies) = (plan.targets.len(), plan.groups.len(), plan.policies.len());
+        info!(target: LOG, "Loaded {targets} provider(s), {groups} model group(s), {policies} policy(ies)");
+        reload::announce_groups(&plan);
+        reload::warn_of_missing_keys(&plan);
+
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| format!("signals: {error}"))?;
+        let clock = Clock::start();
+        let started = ledger::Clock { wall_start_ns: clock.start_unix_ns(), now_ns: clock.now_ns() };
+        let (ledger, quills) = Ledger::start(&state, listeners.len(), &plan, started)
+            .map_err(|error| format!("cannot write the event log in {}: {error}", state.events().display()))?;
+        let ledger = Arc::new(Mutex::new(Some(ledger)));
+        let asker = Asker::start().map_err(|error| format!("cannot start a resolver thread: {error}"))?;
+        let cores = start_cores(listeners, quills, &asker, &deployment, engine, clock)?;
+
+        let log = Arc::clone(&ledger);
+        let record = Box::new(move |plan: &Arc<Plan>| {
+            let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            let log = log.as_ref().ok_or("the gateway is shutting down; nothing was applied")?;
+            log.config(plan, clock.now_ns()).map_err(|stuck| format!("{stuck}; nothing was applied"))
+        });
+        let reloader = Arc::new(Reloader::new(files, cores.clone(), deployment, fixed, record));
+        admin::serve(admin, Admin::new(Arc::clone(&reloader), cores.clone(), clock, engine, address))?;
+        info!(target: LOG, "Gateway ready");
+
+        wait_for_the_end(&mut signals, &reloader);
+        drain(&cores, signals);
+        let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let lost = ledger.map_or(Ok(()), |ledger| ledger.shutdown().map_err(|lost| lost.to_string()));
+        // A socket that nobody answers any more would only puzzle; the next start removes it as well.
+        let _ = std::fs::remove_file(state.admin_socket());
+        drop(lock);
+        lost
+    }
+}
+
+/// The CPUs this process may use, by affinity and cgroup quota.
+fn available_cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Binds one listener per core to the same address. A second gateway on the same port is refused, though the port could
+/// be shared: the first bind is made without `SO_REUSEPORT` and given up again.
+fn bind(listen: &str, port: Option<u16>, cores: usize) -> Result<(Vec<TcpListener>, SocketAddr), String> {
+    let mut address = listen
+        .to_socket_addrs()
+        .map_err(|error| format!("cannot listen on {listen}: {error}; give HOST:PORT, e.g. 127.0.0.1:41002"))?
+        .next()
+        .ok_or_else(|| format!("cannot listen on {listen}: the name has no address"))?;
+    if let Some(port) = port {
+        address.set_port(port);
+    }
+    let say = |address: SocketAddr, error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "cannot listen on {address}: the port is in use; stop what uses it, or choose another with --port"
+        ),
+        _ => format!("cannot listen on {address}: {error}"),
+    };
+    if address.port() != 0 {
+        drop(listener(address, Sharing::Alone).map_err(|error| say(address, error))?);
+    }
+    let mut listeners = Vec::with_capacity(cores);
+    for _ in 0..cores {
+        let listener = listener(address, Sharing::WithItsCores).map_err(|error| say(address, error))?;
+        address = listener.local_addr().map_err(|error| say(address, error))?;
+        listeners.push(listener);
+    }
+    Ok((listeners, address))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Alone,
+    WithItsCores,
+}
+
+fn listener(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if sharing == Sharing::WithItsCores {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn start_cores(
+    listeners: Vec<TcpListener>,
+    quills: Vec<Quill>,
+    asker: &Asker,
+    deployment: &Arc<Deployment>,
+    engine: Engine,
+    clock: Clock,
+) -> Result<Box<[Mailbox]>, String> {
+    let cpus = core_affinity::get_core_ids().unwrap_or_default();
+    // Pinning pays when every CPU has its core; with fewer the scheduler knows better where there is room.
+    let pinned = cpus.len() == listeners.len() && cpus.len() > 1;
+    let count = listeners.len();
+    let (ready, started) = bounded::<Result<(), String>>(count);
+    let mut mailboxes = Vec::with_capacity(count);
+    for (core, (listener, quill)) in listeners.into_iter().zip(quills).enumerate() {
+        let (pull, inner) = rt::bell().map_err(|error| format!("cannot make a socket pair: {error}"))?;
+        let (mailbox, letters) = Mailbox::new(pull);
+        mailboxes.push(mailbox.clone());
+        let (deployment, asker, ready) = (Arc::clone(deployment), asker.clone(), ready.clone());
+        let cpu = pinned.then(|| cpus[core]);
+        let seed = fastrand::u64(..);
+        let body = move || {
+            if let Some(cpu) = cpu {
+                core_affinity::set_for_current(cpu);
+            }
+            let core = u32::try_from(core).unwrap_or(u32::MAX);
+            let serve = || async move {
+                let listener = Listener::new(listener, engine)?;
+                let bell = Bell::hang(inner, engine)?;
+                let names = Names::new(asker, mailbox);
+                let worker = Worker::new(Outfit { core, clock, deployment, names, quill, seed });
+                let listener = std::rc::Rc::new(listener);
+                let accepting = worker::accept(std::rc::Rc::clone(&worker), std::rc::Rc::clone(&listener));
+                rt::spawn(accepting, |_| die("accepting connections panicked"));
+                report(&ready, Ok(()));
+                worker::read_mail(worker, bell, letters, listener).await;
+                io::Result::Ok(())
+            };
+            match rt::run(engine, serve) {
+                Ok(Ok(())) => die("a core ended"),
+                Ok(Err(error)) | Err(error) => die(&format!("a core could not start: {error}")),
+            }
+        };
+        let spawned = thread::Builder::new().name(format!("kt-core-{core}")).spawn(body);
+        spawned.map_err(|error| format!("cannot start a thread: {error}"))?;
+    }
+    for _ in 0..count {
+        started.recv().map_err(|_| "a core ended before it had started".to_owned())??;
+    }
+    Ok(mailboxes.into())
+}
+
+fn report(ready: &Sender<Result<(), String>>, result: Result<(), String>) {
+    // The receiver waits for every core; it is gone only if another has failed, which ends the process.
+    let _ = ready.send(result);
+}
+
+/// A core that is lost can't be made again without losing what it holds: whoever supervises the process restarts it.
+fn die(why: &str) -> ! {
+    error!(target: LOG, "{why}; exiting");
+    process::exit(1)
+}
+
+/// Reloads on SIGHUP; returns on the first SIGINT or SIGTERM.
+fn wait_for_the_end(signals: &mut Signals, reloader: &Reloader) {
+    for signal in signals.forever() {
+        if signal == SIGHUP {
+            match reloader.reload() {
+                Ok(applied) => {
+                    reload::announce_groups(&applied.deployment.plan);
+                    if !applied.warnings.is_empty() {
+                        warn!(target: LOG, "{}", applied.warnings.trim_end());
+                    }
+                }
+                Err(rejected) => error!(target: LOG, "Reload refused:\n{}", rejected.report.trim_end()),
+            }
+        } else {
+            let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+            info!(target: LOG, "{name}: draining, for at most 30 s; a second one ends at once");
+            break;
+        }
+    }
+}
+
+fn drain(cores: &[Mailbox], mut signals: Signals) {
+    let handle = signals.handle();
+    let impatient = thread::Builder::new().name("kt-signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            if signal == SIGINT || signal == SIGTERM {
+                warn!(target: LOG, "Ended by a second signal: requests in flight are cut off");
+                process::exit(128 + signal);
+            }
+        }
+    });
+    if let Err(error) = impatient {
+        warn!(target: LOG, "A second signal will not end the drain: {error}");
+    }
+    let (done, drained) = bounded(cores.len());
+    for core in cores {
+        core.post(Letter::Drain { done: done.clone() });
+    }
+    let give_up = Instant::now() + Duration::from_millis(DRAIN_MS) + DRAIN_SPARE;
+    for _ in cores {
+        if drained.recv_deadline(give_up).is_err() {
+            error!(target: LOG, "A core did not drain in time; its last events may be lost");
+            break;
+        }
+    }
+    handle.close();
+}

@@ -1,0 +1,433 @@
+//! The side that answers: connect or reuse, hand the request over, wait for the head, read the body.
+//!
+//! It knows HTTP but no vendor's language. While a vendor is waited for, its client is watched: when that goes, the wait
+//! ends, and the connection with it.
+
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use kt_core::config::plan::{Target, Timeouts};
+use kt_core::fault::{Fault, Kind, Phase};
+use kt_core::http1::body::BodyReader;
+use kt_core::http1::framing::{self, ResponseBody};
+use kt_core::http1::head::{Fields, Known, ResponseHead, Search};
+use kt_core::limits::Limits;
+use kt_core::record::Record;
+
+use crate::client::Client;
+use crate::deadline::Wait;
+use crate::pool;
+use crate::rt::{self, Either};
+use crate::tls::Session;
+use crate::wire::Wire;
+use crate::worker::{Lane, Worker};
+
+/// A reused connection that ends this soon after the send, without a byte of an answer, had been closed by the vendor
+/// before the request reached it. One that ends later may have been billed.
+const STALE_WITHIN: Duration = Duration::from_millis(100);
+
+/// A connection to a vendor, in one exchange.
+pub struct Upstream {
+    /// Taken out only by the ways to its end below.
+    wire: Option<Wire>,
+    timeouts: Timeouts,
+    /// When the exchange as a whole has to be over.
+    total_due: Option<Instant>,
+    reused: bool,
+    sent: Instant,
+}
+
+/// A vendor's answer, its head parsed.
+pub struct Answer {
+    upstream: Upstream,
+    /// What the head says.
+    pub head: ResponseHead,
+    head_bytes: Vec<u8>,
+    fields: Fields,
+    reader: BodyReader,
+    framing: ResponseBody,
+    reusable: bool,
+    /// When the last bytes were read.
+    pub read_ns: u64,
+}
+
+/// Whether more of a body is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    /// Yes.
+    Yes,
+    /// The body is whole.
+    No,
+}
+
+/// A request as it goes to the vendor: pieces of two buffers, in order.
+pub struct Outgoing {
+    /// Head, and whatever else was copied.
+    pub copied: Vec<u8>,
+    /// What to send: ranges of `copied` and, for large bodies, of the client's own buffer.
+    pub pieces: Vec<(Origin, Range<usize>)>,
+}
+
+/// Which buffer a piece lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// [`Outgoing::copied`].
+    Copied,
+    /// The client's.
+    Client,
+}
+
+/// What there is to say of an exchange while it goes on: the worker, the client and the record.
+pub struct Company<'a> {
+    /// The core.
+    pub worker: &'a Rc<Worker>,
+    /// Who waits for the answer.
+    pub client: &'a mut Client,
+    /// What will be logged.
+    pub record: &'a mut Record,
+    /// The bounds in force.
+    pub limits: &'a Limits,
+}
+
+impl Company<'_> {
+    /// Waits for the vendor, unless the client leaves first.
+    async fn unless_gone<T>(&mut self, phase: Phase, wait: impl Future<Output = T>) -> Result<T, Fault> {
+        match rt::race(wait, self.client.gone()).await {
+            Either::Left(value) => Ok(value),
+            Either::Right(()) => Err(Fault::new(Kind::ClientGone, phase)),
+        }
+    }
+}
+
+/// Asks `target`, over a connection of its pool or a fresh one, and waits for the head of the answer. A reused
+/// connection that turns out to be stale is replaced, once.
+///
+/// # Errors
+///
+/// Why there is no answer; the connection has ended.
+pub async fn ask(
+    lane: &Lane,
+    target: &Target,
+    outgoing: &mut Outgoing,
+    client_buffer: &mut Vec<u8>,
+    company: &mut Company<'_>,
+) -> Result<Answer, Fault> {
+    let total_due = target.timeouts.total_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
+    let pooled = lane.pool.take();
+    let mut retried = pooled.is_none();
+    let mut next = pooled;
+    loop {
+        let (wire, reused) = match next.take() {
+            Some(wire) => (wire, true),
+            None => (connect(lane, target, company).await?, false),
+        };
+        company.record.asking();
+        let mut upstream =
+            Upstream { wire: Some(wire), timeouts: target.timeouts, total_due, reused, sent: Instant::now() };
+        let answer = match upstream.hand_over(outgoing, client_buffer, company).await {
+            Ok(()) => upstream.answer_head(company).await,
+            Err(fault) => Err((fault, upstream)),
+        };
+        match answer {
+            Ok(answer) => return Ok(answer),
+            Err((fault, upstream)) => {
+                let stale = upstream.is_stale(fault.kind);
+                upstream.give_up();
+                if retried || !stale {
+                    return Err(fault);
+                }
+                retried = true;
+            }
+        }
+    }
+}
+
+async fn connect(lane: &Lane, target: &Target, company: &mut Company<'_>) -> Result<Wire, Fault> {
+    let began = Instant::now();
+    let connected = company.connect(lane, target, began).await;
+    company.record.connected_in(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    connected
+}
+
+impl Company<'_> {
+    async fn connect(&mut self, lane: &Lane, target: &Target, began: Instant) -> Result<Wire, Fault> {
+        let due = began + Duration::from_millis(target.timeouts.connect_ms);
+        let names = Rc::clone(&self.worker.names);
+        let resolving = rt::race(
+            names.resolve(&target.base.host, target.base.port),
+            rt::sleep(due.saturating_duration_since(Instant::now())),
+        );
+        let addresses = match self.unless_gone(Phase::Connect, resolving).await? {
+            Either::Left(Ok(addresses)) => addresses,
+            Either::Left(Err(why)) => {
+                let detail = format!("target {}: {why}", target.id);
+                return Err(Fault::with(Kind::NameNotResolved, Phase::Connect, detail));
+            }
+            Either::Right(()) => return Err(Fault::new(Kind::ConnectTooSlow, Phase::Connect)),
+        };
+        let mut refusal = Fault::new(Kind::ConnectRefused, Phase::Connect);
+        let mut to_try = addresses.len();
+        for address in addresses {
+            // What is left is shared, so that one address that swallows everything doesn't cost the others their turn.
+            let left = due.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(to_try).unwrap_or(1).max(1);
+            to_try -= 1;
+            let socket = match self.unless_gone(Phase::Connect, rt::connect(address, share)).await? {
+                Ok(socket) => socket,
+                Err(error) => {
+                    let kind = match error.kind() {
+                        io::ErrorKind::TimedOut => Kind::ConnectTooSlow,
+                        _ => Kind::ConnectRefused,
+                    };
+                    refusal = Fault::with(kind, Phase::Connect, format!("target {}: {error}", target.id));
+                    continue;
+                }
+            };
+            let wire = Wire::plain(socket, &self.worker.watch);
+            let Some(tls) = &lane.tls else { return Ok(wire) };
+            let failed =
+                |error: io::Error| Fault::with(Kind::TlsFailed, Phase::Tls, format!("target {}: {error}", target.id));
+            let session = Session::to(&target.base.host, tls).map_err(failed)?;
+            wire.deadline().set(Wait::Tls, due);
+            // Awaited to its end, for its writes own their buffers; the deadline bounds it.
+            let (shaken, wire) = wire.handshake(session).await;
+            let fired = wire.deadline().fired();
+            wire.deadline().clear();
+            match (shaken, fired) {
+                (Ok(()), None) => return Ok(wire),
+                (_, Some(_)) => {
+                    pool::give_up(wire);
+                    return Err(Fault::new(Kind::ConnectTooSlow, Phase::Tls));
+                }
+                (Err(error), None) => {
+                    pool::give_up(wire);
+                    return Err(failed(error));
+                }
+            }
+        }
+        Err(refusal)
+    }
+}
+
+impl Upstream {
+    fn wire(&mut self) -> &mut Wire {
+        self.wire.as_mut().expect("the wire is taken out only by what consumes the upstream")
+    }
+
+    /// Sends the whole request.
+    async fn hand_over(
+        &mut self,
+        outgoing: &mut Outgoing,
+        client_buffer: &mut Vec<u8>,
+        company: &mut Company<'_>,
+    ) -> Result<(), Fault> {
+        let limit = Duration::from_millis(self.timeouts.idle_ms);
+        for (origin, range) in &outgoing.pieces {
+            let buffer = match origin {
+                Origin::Copied => &mut outgoing.copied,
+                Origin::Client => &mut *client_buffer,
+            };
+            let bytes = std::mem::take(buffer);
+            let (sent, bytes) = self.wire().send(bytes, range.clone(), Wait::Send, limit).await;
+            *buffer = bytes;
+            if let Err(error) = sent {
+                return Err(self.blame(Phase::Send, Kind::SendFailed, Some(&error)));
+            }
+        }
+        self.sent = Instant::now();
+        company.record.handed_over(company.worker.clock.ns_at(self.sent));
+        Ok(())
+    }
+
+    /// Waits for the head of the answer; interim ones (1xx) are skipped.
+    async fn answer_head(mut self, company: &mut Company<'_>) -> Result<Answer, (Fault, Self)> {
+        let due = self.sent + Duration::from_millis(self.timeouts.first_byte_ms);
+        let mut search = Search::default();
+        let mut fields = Fields::default();
+        let mut any = false;
+        loop {
+            self.wait_until(Wait::FirstByte, due);
+            let filled = {
+                let wire = self.wire();
+                company.unless_gone(Phase::FirstByte, wire.fill()).await
+            };
+            match filled {
+                Err(fault) => return Err((fault, self)),
+                Ok(Ok(1..)) => any = true,
+                Ok(Ok(0)) => {
+                    let kind = if any { Kind::AnswerHeadMalformed } else { Kind::AnswerMissing };
+                    return Err((self.blame(Phase::FirstByte, kind, None), self));
+                }
+                Ok(Err(error)) => {
+                    return Err((self.blame(Phase::FirstByte, Kind::AnswerMissing, Some(&error)), self));
+                }
+            }
+            let read_ns = company.worker.now_ns();
+            company.record.vendor_read(read_ns);
+            loop {
+                match ResponseHead::parse(self.wire().inbox(), &mut search, &mut fields, company.limits) {
+                    Err(kind) => return Err((Fault::new(kind, Phase::FirstByte), self)),
+                    Ok(None) => break,
+                    Ok(Some(head)) if (100..200).contains(&head.status) && head.status != 101 => {
+                        self.wire().inbox().drain(..head.len);
+                    }
+                    Ok(Some(head)) => return self.into_answer(head, fields, read_ns),
+                }
+            }
+        }
+    }
+
+    fn into_answer(
+        mut self,
+        head: ResponseHead,
+        fields: Fields,
+        read_ns: u64,
+    ) -> Result<Answer, (Fault, Self)> {
+        let inbox = self.wire().inbox();
+        let framing = match framing::of_response(&http::Method::POST, &head, &fields, inbox) {
+            Ok(framing) => framing,
+            Err(kind) => return Err((Fault::new(kind, Phase::FirstByte), self)),
+        };
+        // The head's bytes stay for its fields; what is behind them is the body's.
+        let rest = inbox.split_off(head.len);
+        let head_bytes = std::mem::replace(inbox, rest);
+        self.wire().deadline().clear();
+        Ok(Answer {
+            upstream: self,
+            head,
+            head_bytes,
+            fields,
+            reader: BodyReader::response(framing.body),
+            framing: framing.body,
+            reusable: framing.reusable,
+            read_ns,
+        })
+    }
+
+    fn wait_until(&mut self, wait: Wait, due: Instant) {
+        let (wait, due) = match self.total_due {
+            Some(total) if total <= due => (Wait::Total, total),
+            Some(_) | None => (wait, due),
+        };
+        self.wire().deadline().set(wait, due);
+    }
+
+    /// What it means that the connection failed: that a deadline ended it, or what the kernel or TLS said.
+    fn blame(&mut self, phase: Phase, kind: Kind, error: Option<&io::Error>) -> Fault {
+        match (self.wire().deadline().fired().and_then(Wait::fault), error) {
+            (Some((kind, phase)), _) => Fault::new(kind, phase),
+            (None, Some(error)) => Fault::with(kind, phase, error.to_string()),
+            (None, None) => Fault::new(kind, phase),
+        }
+    }
+
+    fn is_stale(&self, kind: Kind) -> bool {
+        self.reused && matches!(kind, Kind::SendFailed | Kind::AnswerMissing) && self.sent.elapsed() < STALE_WITHIN
+    }
+
+    fn give_up(mut self) {
+        if let Some(wire) = self.wire.take() {
+            pool::give_up(wire);
+        }
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        // Wherever an exchange ends early, its vendor's connection ends with it, at once.
+        if let Some(wire) = self.wire.take() {
+            pool::give_up(wire);
+        }
+    }
+}
+
+impl Answer {
+    /// First value of a field the gateway knows.
+    pub fn field(&self, name: Known) -> Option<&[u8]> {
+        self.fields.first(&self.head_bytes, name)
+    }
+
+    /// Its fields that aren't about the connection, as (name, value).
+    pub fn end_to_end(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        kt_core::http1::hop::end_to_end(&self.fields, &self.head_bytes)
+    }
+
+    /// How long the body is, where the head says it.
+    pub fn length(&self) -> Option<u64> {
+        match self.framing {
+            ResponseBody::Length(length) => Some(length),
+            ResponseBody::None => Some(0),
+            ResponseBody::Chunked | ResponseBody::UntilClose => None,
+        }
+    }
+
+    /// Appends the payload that has been read already, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// The vendor's framing is broken.
+    pub fn take_read(&mut self, payload: &mut Vec<u8>) -> Result<More, Fault> {
+        let inbox = self.upstream.wire.as_mut().expect("as in Upstream::wire").inbox();
+        match self.reader.collect(inbox, 0, payload) {
+            Ok(Some(end)) => {
+                // Bytes behind the answer are nobody's.
+                self.reusable &= end == inbox.len();
+                inbox.clear();
+                Ok(More::No)
+            }
+            Ok(None) => {
+                inbox.clear();
+                Ok(More::Yes)
+            }
+            Err(kind) => Err(Fault::new(kind, Phase::Stream)),
+        }
+    }
+
+    /// Waits for more of the body and appends its payload, at least a byte of it unless it has ended.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no more; the connection is to be given up.
+    pub async fn read(&mut self, payload: &mut Vec<u8>, company: &mut Company<'_>) -> Result<More, Fault> {
+        let before = payload.len();
+        loop {
+            let due = Instant::now() + Duration::from_millis(self.upstream.timeouts.idle_ms);
+            self.upstream.wait_until(Wait::Idle, due);
+            let filled = {
+                let wire = self.upstream.wire();
+                company.unless_gone(Phase::Stream, wire.fill()).await?
+            };
+            self.read_ns = company.worker.now_ns();
+            match filled {
+                Ok(1..) => {
+                    company.record.vendor_read(self.read_ns);
+                    self.upstream.wire().deadline().clear();
+                    let more = self.take_read(payload)?;
+                    if more == More::No || payload.len() > before {
+                        return Ok(more);
+                    }
+                }
+                Ok(0) if self.upstream.wire().deadline().fired().is_none() => {
+                    return match self.reader.close() {
+                        Ok(()) => Ok(More::No),
+                        Err(kind) => Err(Fault::new(kind, Phase::Stream)),
+                    };
+                }
+                Ok(0) => return Err(self.upstream.blame(Phase::Stream, Kind::AnswerTorn, None)),
+                Err(error) => return Err(self.upstream.blame(Phase::Stream, Kind::AnswerTorn, Some(&error))),
+            }
+        }
+    }
+
+    /// The answer has been read whole: its connection goes back to the pool, if it may.
+    pub fn done(mut self, lane: &Lane, limits: &Limits) {
+        let Some(wire) = self.upstream.wire.take() else { return };
+        if self.reusable {
+            lane.pool.keep(wire, limits.pool_idle_max, Duration::from_millis(limits.pool_idle_ms));
+        } else {
+            pool::give_up(wire);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! A connection as the exchange sees it: plain or TLS, bytes in, bytes out, and a deadline on each wait.
+//!
+//! It knows nothing of HTTP. What was read lies in [`Wire::inbox`] until somebody takes it; what is to be written is
+//! handed over as a buffer and comes back. A read under way outlives the wait for it (see [`crate::rt::Socket`]).
+
+use std::future::poll_fn;
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::deadline::{Deadline, Wait, Watch};
+use crate::rt::Socket;
+use crate::tls::Session;
+
+/// A connection, plain or TLS.
+pub struct Wire {
+    // Before the socket, so that the sweeper has forgotten it when the descriptor goes.
+    deadline: Deadline,
+    socket: Socket,
+    session: Option<Box<Session>>,
+}
+
+impl Wire {
+    /// A connection without TLS.
+    pub fn plain(socket: Socket, watch: &Rc<Watch>) -> Self {
+        Self { deadline: watch.deadline(socket.descriptor()), socket, session: None }
+    }
+
+    /// Turns a plain connection into a TLS one by shaking hands as its client. The wire comes back either way, to be
+    /// closed if it failed.
+    pub async fn handshake(mut self, mut session: Box<Session>) -> (io::Result<()>, Self) {
+        let result = session.handshake(&mut self.socket).await;
+        self.session = Some(session);
+        (result, self)
+    }
+
+    /// Until when the next wait may last.
+    pub fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+
+    /// What has been read and not been taken. On a plain connection it is empty while a read is under way.
+    pub fn inbox(&mut self) -> &mut Vec<u8> {
+        match &mut self.session {
+            None => self.socket.bytes(),
+            Some(session) => session.inbox(),
+        }
+    }
+
+    /// Whether a read is under way, so that what lies in the inbox of a plain connection can't be seen.
+    pub fn is_reading(&self) -> bool {
+        self.socket.is_reading()
+    }
+
+    /// Reads more into the inbox. Ready with how much came, 0 at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; of TLS `InvalidData`, and `UnexpectedEof` when the stream ended without a close_notify.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match &mut self.session {
+            None => self.socket.poll_fill(cx),
+            Some(session) => session.poll_fill(&mut self.socket, cx),
+        }
+    }
+
+    /// Waits for more in the inbox, as [`Self::poll_fill`]. May be given up and taken up again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::poll_fill`].
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    /// Sends `bytes[range]` and gives the buffer back. Each part that the other side takes renews the deadline:
+    /// `limit` bounds the time without headway. To be awaited to its end.
+    pub async fn send(
+        &mut self,
+        bytes: Vec<u8>,
+        range: Range<usize>,
+        wait: Wait,
+        limit: Duration,
+    ) -> (io::Result<()>, Vec<u8>) {
+        match &mut self.session {
+            None => send_all(&mut self.socket, &self.deadline, bytes, range, wait, limit).await,
+            Some(session) => {
+                let sealed = session.seal(&bytes[range]);
+                let (result, sealed) = match sealed {
+                    Ok(sealed) => {
+                        let whole = 0..sealed.len();
+                        send_all(&mut self.socket, &self.deadline, sealed, whole, wait, limit).await
+                    }
+                    Err(error) => (Err(error), Vec::new()),
+                };
+                session.reuse(sealed);
+                (result, bytes)
+            }
+        }
+    }
+
+    /// Tells the other side that nothing more will come.
+    pub fn half_close(&self) {
+        self.socket.half_close();
+    }
+
+    /// Closes the connection by a reset, once no operation is under way any more.
+    pub async fn abort(self) {
+        let Self { deadline, socket, session } = self;
+        drop((deadline, session));
+        socket.abort().await;
+    }
+
+    /// Closes the connection, once no operation is under way any more.
+    pub async fn close(self) {
+        let Self { deadline, socket, session } = self;
+        drop((deadline, session));
+        socket.close().await;
+    }
+}
+
+async fn send_all(
+    socket: &mut Socket,
+    deadline: &Deadline,
+    mut bytes: Vec<u8>,
+    range: Range<usize>,
+    wait: Wait,
+    limit: Duration,
+) -> (io::Result<()>, Vec<u8>) {
+    let Range { start: mut from, end } = range;
+    while from < end {
+        deadline.set(wait, Instant::now() + limit);
+        let sent;
+        (sent, bytes) = socket.write(bytes, from..end).await;
+        match sent {
+            Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
+            Ok(n) => from += n,
+            Err(error) => return (Err(error), bytes),
+        }
+    }
+    deadline.clear();
+    (Ok(()), bytes)
+}

@@ -1,0 +1,399 @@
+//! What one core owns, and the two loops it lives by: one takes in connections, one takes in mail.
+//!
+//! All of it belongs to the core's thread; requests borrow from it for the length of a call, never across a wait.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender};
+use kt_core::config::plan::{Plan, Target};
+use kt_core::event::Event;
+use kt_core::json::Scratch;
+use kt_core::limits::{DRAIN_MS, EVENT_BATCH_MS};
+use kt_core::route::Drawer;
+use rustls::ClientConfig;
+use tracing::{error, warn};
+
+use crate::clock::Clock;
+use crate::deadline::Watch;
+use crate::exchange;
+use crate::ledger::{Push, Quill, Slot};
+use crate::mail::Letter;
+use crate::meters::{ArmKey, ArmMeters, Counts, Meters, Reading};
+use crate::pool::Pool;
+use crate::reload::{Deployment, LOG};
+use crate::resolve::Names;
+use crate::rt::{self, Bell, Listener, Socket};
+use crate::tls;
+use crate::wire::Wire;
+
+/// Pause after an accept that failed, most likely for want of descriptors: time for some to come back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often a drain looks whether everything has ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
+/// What a connection that was queued when the drain began is given to send its request.
+const DRAIN_HEAD: Duration = Duration::from_secs(1);
+/// What requests that are cut off are given to close their records.
+const DRAIN_CUT: Duration = Duration::from_secs(1);
+
+/// One core.
+pub struct Worker {
+    /// Its number, from 0.
+    pub core: u32,
+    /// The process' time.
+    pub clock: Clock,
+    /// Its deadlines.
+    pub watch: Rc<Watch>,
+    /// What it knows of names.
+    pub names: Rc<Names>,
+    /// Its places in the groups' blocks.
+    pub drawer: RefCell<Drawer>,
+    /// Room for scanning JSON, reused by each request.
+    pub scratch: RefCell<Scratch>,
+    /// Its counters.
+    pub counters: Counters,
+    serving: RefCell<Rc<Serving>>,
+    lanes: RefCell<HashMap<LaneKey, Rc<Lane>>>,
+    /// Given back when the core has drained.
+    quill: RefCell<Option<Quill>>,
+    meters: Meters,
+    dice: RefCell<fastrand::Rng>,
+    draining: Cell<bool>,
+}
+
+/// What a request needs of the configuration, and keeps until it ends: one deployment, as this core uses it.
+pub struct Serving {
+    deployment: Arc<Deployment>,
+    lanes: Box<[OnceCell<Rc<Lane>>]>,
+    meters: RefCell<HashMap<(u32, u32), Rc<RefCell<ArmMeters>>>>,
+}
+
+impl Serving {
+    fn new(deployment: Arc<Deployment>) -> Rc<Self> {
+        let lanes = deployment.plan.targets.iter().map(|_| OnceCell::new()).collect();
+        Rc::new(Self { deployment, lanes, meters: RefCell::default() })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.deployment.plan
+    }
+}
+
+/// The way to one vendor address: its idle connections, and what TLS trusts on it.
+pub struct Lane {
+    /// Idle connections.
+    pub pool: Rc<Pool>,
+    /// This core's TLS configuration for it; `None` for plain connections.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// What `tls` was made from, to notice when a reload brings another.
+    source: Option<Arc<ClientConfig>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct LaneKey {
+    tls: bool,
+    host: Box<str>,
+    port: u16,
+    ca_file: Option<Box<str>>,
+}
+
+impl LaneKey {
+    fn of(target: &Target) -> Self {
+        Self {
+            tls: target.base.tls,
+            host: target.base.host.clone(),
+            port: target.base.port,
+            ca_file: target.ca_file.clone(),
+        }
+    }
+}
+
+/// Counters and gauges of one core; see [`Counts`] for what each means.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Client connections, now.
+    pub connections: Cell<u64>,
+    /// Requests in flight, now.
+    pub in_flight: Cell<u64>,
+    /// Requests to model endpoints.
+    pub admitted: Cell<u64>,
+    /// Heads that could not be parsed.
+    pub refused_heads: Cell<u64>,
+    /// Requests to other paths.
+    pub others: Cell<u64>,
+    /// Requests shed.
+    pub shed: Cell<u64>,
+    /// Panics caught.
+    pub panics: Cell<u64>,
+}
+
+/// Counts one up for as long as it lives.
+pub struct Held<'a>(&'a Cell<u64>);
+
+impl<'a> Held<'a> {
+    /// Counts one up.
+    pub fn new(gauge: &'a Cell<u64>) -> Self {
+        gauge.set(gauge.get() + 1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Counts one up, for good.
+pub fn count(counter: &Cell<u64>) {
+    counter.set(counter.get() + 1);
+}
+
+/// What a core is given when it starts.
+pub struct Outfit {
+    /// Its number.
+    pub core: u32,
+    /// The process' time.
+    pub clock: Clock,
+    /// What to serve.
+    pub deployment: Arc<Deployment>,
+    /// Its names.
+    pub names: Rc<Names>,
+    /// Its end of the ledger.
+    pub quill: Quill,
+    /// Seed of its request ids.
+    pub seed: u64,
+}
+
+impl Worker {
+    /// A core that serves nothing yet.
+    pub fn new(outfit: Outfit) -> Rc<Self> {
+        let Outfit { core, clock, deployment, names, quill, seed } = outfit;
+        Rc::new(Self {
+            core,
+            clock,
+            watch: Rc::default(),
+            names,
+            drawer: RefCell::default(),
+            scratch: RefCell::default(),
+            counters: Counters::default(),
+            serving: RefCell::new(Serving::new(deployment)),
+            lanes: RefCell::default(),
+            quill: RefCell::new(Some(quill)),
+            meters: Meters::default(),
+            dice: RefCell::new(fastrand::Rng::with_seed(seed)),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// What a request that begins now is served by.
+    pub fn serving(&self) -> Rc<Serving> {
+        Rc::clone(&self.serving.borrow())
+    }
+
+    /// Whether the gateway is shutting down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Now, in the events' time.
+    pub fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    /// An id for a request that brought none: `req_` and 26 characters drawn by chance.
+    pub fn draw_request_id(&self) -> Box<str> {
+        let mut dice = self.dice.borrow_mut();
+        let mut id = String::with_capacity(30);
+        id.push_str("req_");
+        id.extend(std::iter::repeat_with(|| dice.alphanumeric()).take(26));
+        id.into()
+    }
+
+    /// The way to a target of `serving`.
+    pub fn lane(&self, serving: &Serving, target: usize) -> Rc<Lane> {
+        let lane = serving.lanes[target].get_or_init(|| {
+            let source = serving.deployment.tls[target].clone();
+            let key = LaneKey::of(&serving.plan().targets[target]);
+            let mut lanes = self.lanes.borrow_mut();
+            match lanes.get(&key) {
+                Some(lane) if same(lane.source.as_ref(), source.as_ref()) => Rc::clone(lane),
+                Some(_) | None => {
+                    let tls = source.as_ref().map(tls::of_this_core);
+                    let lane = Rc::new(Lane { pool: Rc::default(), tls, source });
+                    lanes.insert(key, Rc::clone(&lane));
+                    lane
+                }
+            }
+        });
+        Rc::clone(lane)
+    }
+
+    /// Takes a place in the event queue; `None` when there is none, and the request must be shed.
+    pub fn reserve(self: &Rc<Self>) -> Option<Slot> {
+        let mut quill = self.quill.borrow_mut();
+        let quill = quill.as_mut()?;
+        let slot = quill.reserve();
+        if slot.is_none() {
+            count(&self.counters.shed);
+            self.flush_later(quill.shed(self.now_ns()));
+        }
+        slot
+    }
+
+    /// Hands a closed record over: to the histograms and to the log.
+    pub fn emit(self: &Rc<Self>, slot: Slot, event: Event, serving: &Serving) {
+        if let (Some(group), Some(arm)) = (event.group, event.arm) {
+            self.meters_of(serving, group, arm).borrow_mut().count(&event);
+        }
+        match self.quill.borrow_mut().as_mut() {
+            Some(quill) => self.flush_later(quill.push(slot, event, serving.plan())),
+            None => error!(target: LOG, "A request ended behind the end of the drain; its record is lost"),
+        }
+    }
+
+    /// Flushes the batch when its time has come. A batch that has to wait for room in the queue is tried again.
+    fn flush_later(self: &Rc<Self>, push: Push) {
+        match push {
+            Push::Armed => {
+                let worker = Rc::clone(self);
+                let flush = async move {
+                    let mut push = Push::Armed;
+                    while push == Push::Armed {
+                        rt::sleep(Duration::from_millis(EVENT_BATCH_MS)).await;
+                        push = worker.quill.borrow_mut().as_mut().map_or(Push::Sent, Quill::flush);
+                    }
+                };
+                rt::spawn(flush, |_| error!(target: LOG, "flushing events panicked; the next batch takes them along"));
+            }
+            Push::Waiting | Push::Sent => {}
+        }
+    }
+
+    fn meters_of(&self, serving: &Serving, group: u32, arm: u32) -> Rc<RefCell<ArmMeters>> {
+        let mut known = serving.meters.borrow_mut();
+        let meters = known.entry((group, arm)).or_insert_with(|| {
+            let group = &serving.plan().groups[group as usize];
+            let arm = &group.arms[arm as usize];
+            self.meters.of(ArmKey { group: group.name.clone(), arm: arm.name.clone(), model: arm.model.clone() })
+        });
+        Rc::clone(meters)
+    }
+
+    fn adopt(&self, deployment: Arc<Deployment>) {
+        let wanted: HashSet<LaneKey> = deployment.plan.targets.iter().map(LaneKey::of).collect();
+        self.lanes.borrow_mut().retain(|key, _| wanted.contains(key));
+        *self.serving.borrow_mut() = Serving::new(deployment);
+    }
+
+    fn read(&self) -> Reading {
+        let idle = self.lanes.borrow().values().map(|lane| lane.pool.len() as u64).sum();
+        let Counters { connections, in_flight, admitted, refused_heads, others, shed, panics } = &self.counters;
+        let counts = Counts {
+            connections: connections.get(),
+            in_flight: in_flight.get(),
+            idle_upstreams: idle,
+            admitted: admitted.get(),
+            refused_heads: refused_heads.get(),
+            others: others.get(),
+            shed: shed.get(),
+            panics: panics.get(),
+        };
+        Reading { core: self.core, arms: self.meters.copy(), counts }
+    }
+}
+
+fn same(one: Option<&Arc<ClientConfig>>, other: Option<&Arc<ClientConfig>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// Accepts until told to stop, then takes in what is still queued.
+pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
+    let mut complained = false;
+    loop {
+        match listener.accept().await {
+            Ok(Some(socket)) => {
+                complained = false;
+                admit(&worker, socket);
+            }
+            Ok(None) => break,
+            Err(error) => {
+                if !std::mem::replace(&mut complained, true) {
+                    warn!(target: LOG, "Accepting connections fails, and is tried again every 50 ms: {error}");
+                }
+                rt::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    while let Some(socket) = listener.accept_queued() {
+        admit(&worker, socket);
+    }
+}
+
+fn admit(worker: &Rc<Worker>, socket: Socket) {
+    let wire = Wire::plain(socket, &worker.watch);
+    let (serving, panicked) = (Rc::clone(worker), Rc::clone(worker));
+    rt::spawn(
+        async move {
+            let _held = Held::new(&serving.counters.connections);
+            exchange::serve(&serving, wire).await;
+        },
+        move |_| count(&panicked.counters.panics),
+    );
+}
+
+/// Takes in mail until the gateway ends.
+pub async fn read_mail(worker: Rc<Worker>, mut bell: Bell, letters: Receiver<Letter>, listener: Rc<Listener>) {
+    while bell.rung().await.is_ok() {
+        while let Ok(letter) = letters.try_recv() {
+            match letter {
+                Letter::Adopt { deployment, done } => {
+                    worker.adopt(deployment);
+                    tell(&done, worker.core);
+                }
+                Letter::Resolved { host, answer } => worker.names.answered(host, answer),
+                Letter::Read { to } => tell(&to, worker.read()),
+                Letter::Drain { done } => {
+                    let worker = Rc::clone(&worker);
+                    listener.stop();
+                    rt::spawn(drain(worker, done), |_| error!(target: LOG, "the drain panicked; exiting without it"));
+                }
+            }
+        }
+    }
+}
+
+async fn drain(worker: Rc<Worker>, done: Sender<u32>) {
+    worker.draining.set(true);
+    worker.watch.hurry(Instant::now() + DRAIN_HEAD);
+    let give_up = Instant::now() + Duration::from_millis(DRAIN_MS);
+    while worker.counters.connections.get() > 0 && Instant::now() < give_up {
+        rt::sleep(DRAIN_LOOK).await;
+    }
+    let left = worker.counters.in_flight.get();
+    if left > 0 {
+        warn!(target: LOG, "{left} request(s) still in flight after 30 s of draining are cut off");
+        worker.watch.cut_all();
+        // Each of them ends by that, and so gets its record.
+        let give_up = Instant::now() + DRAIN_CUT;
+        while worker.counters.in_flight.get() > 0 && Instant::now() < give_up {
+            rt::sleep(DRAIN_LOOK).await;
+        }
+    }
+    // What it holds goes to the writer, which waits for every core's.
+    drop(worker.quill.borrow_mut().take());
+    tell(&done, worker.core);
+}
+
+fn tell<T>(to: &Sender<T>, what: T) {
+    // Whoever asked may have stopped waiting.
+    let _ = to.try_send(what);
+}
