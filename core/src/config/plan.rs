@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
+use super::complaint::{push, push_json_list, push_json_text};
+use super::file::{File, GroupSettings, PolicySettings, TargetSettings};
 use crate::dialect::Dialect;
-use crate::limits::Limits;
+use crate::limits::{BLOCK_SLOTS_MAX, Limits};
 use crate::policy::Policy;
 use crate::route::Place;
 
@@ -24,6 +28,8 @@ pub struct Plan {
     pub arm_by_model: HashMap<Box<str>, (usize, usize)>,
     /// In listed order.
     pub policies: Box<[Policy]>,
+    /// The same policies as configured, for who wants to read them; judging is [`Plan::policies`]' business.
+    pub policy_settings: Box<[PolicySettings]>,
     /// Bounds, defaults or as configured.
     pub limits: Limits,
     /// What is fixed at start.
@@ -55,6 +61,20 @@ pub enum Driver {
     IoUring,
     /// epoll.
     Epoll,
+}
+
+impl Fixed {
+    /// The settings that differ, as the config names them. Empty means that a reload may go ahead.
+    pub fn changes(&self, new: &Self) -> Vec<&'static str> {
+        let Self { listen, cores, driver, admin_listen } = self;
+        let differing = [
+            ("gateway.listen", *listen != new.listen),
+            ("gateway.cores", *cores != new.cores),
+            ("gateway.driver", *driver != new.driver),
+            ("gateway.admin.listen", *admin_listen != new.admin_listen),
+        ];
+        differing.into_iter().filter(|&(_, differs)| differs).map(|(name, _)| name).collect()
+    }
 }
 
 /// `gateway.log`.
@@ -114,12 +134,12 @@ pub struct Target {
     pub provider: Provider,
     /// Where requests go.
     pub base: BaseUrl,
-    /// The credential; `None` when the variable or file it names is missing or empty, which makes the target
-    /// unavailable.
-    pub key: Option<Secret>,
+    /// The credential, if there is one.
+    pub key: Credential,
     /// Whether a streamed request asks the vendor for usage.
     pub stream_usage: StreamUsage,
-    /// A PEM file with the only roots that are trusted for this target, absolute; else the platform's or Mozilla's.
+    /// A PEM file with the only roots that are trusted for this target; else the platform's or Mozilla's. A path as
+    /// written, or from the directory of the config file that names it.
     pub ca_file: Option<Box<str>>,
     /// How long each phase may take.
     pub timeouts: Timeouts,
@@ -160,6 +180,24 @@ impl Provider {
             Self::OpenAi => Some("https://api.openai.com"),
             Self::Anthropic => Some("https://api.anthropic.com"),
             Self::OpenAiCompatible => None,
+        }
+    }
+
+    /// The environment variable that the vendor's own tools read the key from; `None` when the vendor may do without.
+    pub const fn usual_key(self) -> Option<&'static str> {
+        match self {
+            Self::OpenAi => Some("OPENAI_API_KEY"),
+            Self::Anthropic => Some("ANTHROPIC_API_KEY"),
+            Self::OpenAiCompatible => None,
+        }
+    }
+
+    /// What is done about usage in streams when the config doesn't say. Anthropic's streams have it unasked, and not
+    /// every compatible vendor knows `stream_options`.
+    pub const fn stream_usage(self) -> StreamUsage {
+        match self {
+            Self::OpenAi => StreamUsage::Ask,
+            Self::Anthropic | Self::OpenAiCompatible => StreamUsage::Leave,
         }
     }
 }
@@ -207,6 +245,36 @@ pub struct BaseUrl {
     pub prefix: Box<str>,
 }
 
+/// What a target shows its vendor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// Nothing: the vendor asks for no key, as a local vLLM or Ollama. The target is available.
+    None,
+    /// The variable or file that was named is missing, empty or not fit for a header. The target is unavailable.
+    Missing,
+    /// This key.
+    Key(Secret),
+}
+
+impl Credential {
+    /// Whether requests may be sent with it.
+    pub const fn is_available(&self) -> bool {
+        match self {
+            Self::None | Self::Key(_) => true,
+            Self::Missing => false,
+        }
+    }
+
+    /// What may be said about it: `present`, `missing` or `none`.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Missing => "missing",
+            Self::Key(_) => "present",
+        }
+    }
+}
+
 /// A credential. It can't be printed by accident: its `Debug` says only that it is there.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<str>);
@@ -236,7 +304,8 @@ impl fmt::Debug for Secret {
 pub enum SecretRef {
     /// An environment variable.
     Env(Box<str>),
-    /// A file, absolute; one line end at its end is taken off.
+    /// A file; one line end at its end is taken off. A path as written, or from the directory of the config file that
+    /// names it.
     File(Box<str>),
 }
 
@@ -272,23 +341,332 @@ pub struct Arm {
     pub propensity: f64,
 }
 
-impl Arm {
-    /// The weight's share of the group in percent, as people read it: `70%`, or `33.3%` when it isn't whole.
-    pub fn share(&self, group: &Group) -> String {
-        let sum: u64 = group.arms.iter().map(|arm| u64::from(arm.weight)).sum();
-        let per_mille = (u64::from(self.weight) * 1_000 + sum / 2) / sum.max(1);
-        if u64::from(self.weight) * 100 % sum.max(1) == 0 {
-            format!("{}%", u64::from(self.weight) * 100 / sum.max(1))
-        } else {
-            format!("{}.{}%", per_mille / 10, per_mille % 10)
-        }
+impl Group {
+    /// The group as start and reload print it: `gpt-4o (70%) / claude-sonnet-4-20250514 (30%)`. Arms that share a model
+    /// go by their names instead.
+    pub fn split(&self) -> String {
+        split(self.arms.iter().map(|arm| (&*arm.name, &*arm.model, arm.weight)), self.weight_sum())
+    }
+
+    /// The sum of the arms' weights, above 0.
+    fn weight_sum(&self) -> u64 {
+        self.arms.iter().map(|arm| u64::from(arm.weight)).sum()
     }
 }
 
-impl Group {
-    /// The group as start and reload print it: `gpt-4o (70%) / claude-sonnet-4-20250514 (30%)`.
-    pub fn split(&self) -> String {
-        let arms: Vec<String> = self.arms.iter().map(|arm| format!("{} ({})", arm.model, arm.share(self))).collect();
-        arms.join(" / ")
+impl Arm {
+    /// The weight's share of the group in percent, as people read it: `70%`, or `33.3%` when it isn't whole.
+    pub fn share(&self, group: &Group) -> String {
+        share(self.weight, group.weight_sum())
     }
+}
+
+impl Plan {
+    /// Makes a plan of a checked file.
+    ///
+    /// `ordinal` is the version's: 1 at start, one more with each reload. `secret` reads a credential, `None` when there
+    /// is none; it is asked once per target, so that a reload takes over a key that has changed. `dice` gives the key of
+    /// a sequence that begins; a group whose epoch is the same as in `previous` goes on with the sequence it has.
+    pub fn resolve(
+        file: &File,
+        ordinal: u64,
+        previous: Option<&Self>,
+        secret: &mut dyn FnMut(&SecretRef) -> Option<Secret>,
+        dice: &mut dyn FnMut() -> u64,
+    ) -> Self {
+        let target_settings = file.targets.as_deref().unwrap_or_default();
+        let policy_settings = file.policies.as_deref().unwrap_or_default();
+        let targets = target_settings.iter().map(|target| resolve_target(target, secret)).collect();
+        let groups: Box<[Group]> = file
+            .groups
+            .as_deref()
+            .unwrap_or_default()
+            .iter()
+            .map(|group| {
+                let epoch = epoch(group, target_settings, policy_settings);
+                let place = place(previous, &group.name, &epoch).unwrap_or_else(|| Arc::new(Place::new(dice())));
+                resolve_group(group, epoch, place)
+            })
+            .collect();
+        Self {
+            version: ConfigVersion { ordinal, digest: file.digest.clone() },
+            targets,
+            group_by_name: groups.iter().enumerate().map(|(i, group)| (group.name.clone(), i)).collect(),
+            arm_by_model: arm_by_model(&groups),
+            groups,
+            policies: policy_settings.iter().map(resolve_policy).collect(),
+            policy_settings: policy_settings.into(),
+            limits: file.limits.clone(),
+            fixed: file.fixed.clone(),
+            log: file.log,
+        }
+    }
+
+    /// The plan as one JSON object, without secrets: what `GET /config` answers on the admin socket.
+    pub fn to_json(&self) -> String {
+        let mut out = String::from("{\"config_version\":");
+        push_json_text(&mut out, &self.version.to_string());
+        out.push_str(",\"targets\":");
+        push_json_list(&mut out, &self.targets, push_target);
+        out.push_str(",\"model_groups\":");
+        push_json_list(&mut out, &self.groups, |out, group| self.push_group(out, group));
+        out.push_str(",\"policies\":");
+        push_json_list(&mut out, &self.policy_settings, push_policy);
+        out.push_str(",\"limits\":");
+        push_limits(&mut out, &self.limits);
+        out.push('}');
+        out
+    }
+
+    fn push_group(&self, out: &mut String, group: &Group) {
+        push_fields(out, &[("name", &group.name), ("epoch", &group.epoch)]);
+        out.push_str(",\"block\":");
+        push_json_list(out, &group.block, |out, slots| push(out, format_args!("{slots}")));
+        out.push_str(",\"targets\":");
+        push_json_list(out, &group.arms, |out, arm| {
+            let target = &self.targets[arm.target];
+            push_fields(out, &[
+                ("arm", &arm.name),
+                ("target_id", &target.id),
+                ("provider", target.provider.as_str()),
+                ("model", &arm.model),
+                ("share", &arm.share(group)),
+            ]);
+            push(out, format_args!(",\"weight\":{},\"propensity\":{}}}", arm.weight, arm.propensity));
+        });
+        out.push('}');
+    }
+}
+
+fn resolve_target(target: &TargetSettings, secret: &mut dyn FnMut(&SecretRef) -> Option<Secret>) -> Target {
+    let key = match &target.key {
+        None => Credential::None,
+        Some(key) => secret(key).map_or(Credential::Missing, Credential::Key),
+    };
+    Target {
+        id: target.id.clone(),
+        provider: target.provider,
+        base: target.base.clone(),
+        key,
+        stream_usage: target.stream_usage,
+        ca_file: target.ca_file.clone(),
+        timeouts: target.timeouts,
+    }
+}
+
+fn resolve_group(group: &GroupSettings, epoch: Box<str>, place: Arc<Place>) -> Group {
+    let weights: Vec<u32> = group.arms.iter().map(|arm| arm.weight).collect();
+    let block = reduce(&weights);
+    let slots: u32 = block.iter().sum();
+    let arms = group
+        .arms
+        .iter()
+        .zip(&block)
+        .map(|(arm, &own)| Arm {
+            name: arm.name.clone(),
+            target: arm.target,
+            model: arm.model.clone(),
+            weight: arm.weight,
+            propensity: f64::from(own) / f64::from(slots),
+        })
+        .collect();
+    Group { name: group.name.clone(), arms, block, epoch, place }
+}
+
+fn resolve_policy(policy: &PolicySettings) -> Policy {
+    let PolicySettings { name, action, applies_to, categories, threshold } = policy.clone();
+    Policy::content_filter(name, action, applies_to, categories.into_vec(), threshold)
+}
+
+/// The sequence of the group of this name, if it is still the same experiment.
+fn place(previous: Option<&Plan>, name: &str, epoch: &str) -> Option<Arc<Place>> {
+    let previous = previous?;
+    let group = &previous.groups[*previous.group_by_name.get(name)?];
+    (*group.epoch == *epoch).then(|| Arc::clone(&group.place))
+}
+
+fn arm_by_model(groups: &[Group]) -> HashMap<Box<str>, (usize, usize)> {
+    let mut found: HashMap<&str, Option<(usize, usize)>> = HashMap::new();
+    for (g, group) in groups.iter().enumerate() {
+        for (a, arm) in group.arms.iter().enumerate() {
+            found.entry(&arm.model).and_modify(|only| *only = None).or_insert(Some((g, a)));
+        }
+    }
+    found.into_iter().filter_map(|(model, only)| Some((model.into(), only?))).collect()
+}
+
+/// What the experiment is, as 16 hex digits of a SHA-256. Every text goes in behind its length and every list behind its
+/// count, so that different experiments are different inputs.
+fn epoch(group: &GroupSettings, targets: &[TargetSettings], policies: &[PolicySettings]) -> Box<str> {
+    let mut hash = Sha256::new();
+    let text = |hash: &mut Sha256, text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    let count = |hash: &mut Sha256, n: usize| hash.update((n as u64).to_le_bytes());
+    text(&mut hash, &group.name);
+    count(&mut hash, group.arms.len());
+    for arm in &group.arms {
+        let target = &targets[arm.target];
+        for part in [&arm.name, &target.id, target.provider.as_str(), &target.base.as_url(), &arm.model] {
+            text(&mut hash, part);
+        }
+        hash.update(arm.weight.to_le_bytes());
+    }
+    let applying: Vec<&PolicySettings> = policies.iter().filter(|policy| policy.applies_to(&group.name)).collect();
+    count(&mut hash, applying.len());
+    for policy in applying {
+        for part in [&policy.name, "content_filter", policy.action.as_str(), policy.threshold.as_str()] {
+            text(&mut hash, part);
+        }
+        count(&mut hash, policy.categories.len());
+        for category in &policy.categories {
+            text(&mut hash, category.as_str());
+        }
+    }
+    hex(&hash.finalize(), 16)
+}
+
+/// 12 lower-case hex digits of the SHA-256 over the files' bytes, one after another.
+pub(super) fn digest<'a>(files: impl IntoIterator<Item = &'a [u8]>) -> Box<str> {
+    let mut hash = Sha256::new();
+    for bytes in files {
+        hash.update(bytes);
+    }
+    hex(&hash.finalize(), 12)
+}
+
+fn hex(bytes: &[u8], digits: usize) -> Box<str> {
+    let mut out = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        push(&mut out, format_args!("{byte:02x}"));
+    }
+    out.truncate(digits);
+    out.into()
+}
+
+/// Slots of each arm in the smallest block that has the weights' shares: the weights over their common divisor. Where
+/// that takes more than [`BLOCK_SLOTS_MAX`] slots, these are apportioned by largest remainder; of equal remainders the
+/// earlier arm wins. All zeros stay zeros.
+pub fn reduce(weights: &[u32]) -> Box<[u32]> {
+    let divisor = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
+    let sum: u64 = weights.iter().copied().map(u64::from).sum();
+    if sum / u64::from(divisor) <= u64::from(BLOCK_SLOTS_MAX) {
+        return weights.iter().map(|weight| weight / divisor).collect();
+    }
+    // At most 1,000 × 1,000,000, and the quotients at most 1,000.
+    let scaled = |weight: u32| u64::from(weight) * u64::from(BLOCK_SLOTS_MAX);
+    let mut slots: Box<[u32]> = weights.iter().map(|&weight| (scaled(weight) / sum) as u32).collect();
+    let mut by_remainder: Vec<usize> = (0..weights.len()).collect();
+    by_remainder.sort_by_key(|&i| std::cmp::Reverse(scaled(weights[i]) % sum));
+    let left = BLOCK_SLOTS_MAX - slots.iter().sum::<u32>();
+    for &i in &by_remainder[..left as usize] {
+        slots[i] += 1;
+    }
+    slots
+}
+
+fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// Arms (name, model, weight) with their shares of `sum`, as people read them. An arm goes by its model, or by its name
+/// where another has the same model.
+pub(super) fn split<'a>(arms: impl Iterator<Item = (&'a str, &'a str, u32)>, sum: u64) -> String {
+    let arms: Vec<(&str, &str, u32)> = arms.collect();
+    let mut models: HashMap<&str, usize> = HashMap::new();
+    for (_, model, _) in &arms {
+        *models.entry(model).or_default() += 1;
+    }
+    let said = |&(name, model, weight): &(&str, &str, u32)| {
+        let label = if models[model] > 1 { name } else { model };
+        format!("{label} ({})", share(weight, sum))
+    };
+    arms.iter().map(said).collect::<Vec<_>>().join(" / ")
+}
+
+/// A weight's part of a sum in percent: whole, or else with one decimal.
+fn share(weight: u32, sum: u64) -> String {
+    let (weight, sum) = (u64::from(weight), sum.max(1));
+    if weight * 100 % sum == 0 {
+        return format!("{}%", weight * 100 / sum);
+    }
+    let per_mille = (weight * 1_000 + sum / 2) / sum;
+    format!("{}.{}%", per_mille / 10, per_mille % 10)
+}
+
+/// Opens an object with these fields; whoever calls adds others and closes it.
+fn push_fields(out: &mut String, fields: &[(&str, &str)]) {
+    for (i, (key, value)) in fields.iter().enumerate() {
+        out.push(if i == 0 { '{' } else { ',' });
+        push_json_text(out, key);
+        out.push(':');
+        push_json_text(out, value);
+    }
+}
+
+fn push_target(out: &mut String, target: &Target) {
+    push_fields(out, &[
+        ("id", &target.id),
+        ("provider", target.provider.as_str()),
+        ("base_url", &target.base.as_url()),
+        ("key", target.key.as_str()),
+    ]);
+    out.push('}');
+}
+
+fn push_policy(out: &mut String, policy: &PolicySettings) {
+    push_fields(out, &[
+        ("name", &policy.name),
+        ("type", "content_filter"),
+        ("action", policy.action.as_str()),
+        ("on", "request"),
+    ]);
+    out.push_str(",\"applies_to\":");
+    push_json_list(out, &policy.applies_to, |out, name| push_json_text(out, name));
+    out.push_str(",\"categories\":");
+    push_json_list(out, &policy.categories, |out, category| push_json_text(out, category.as_str()));
+    out.push_str(",\"threshold\":");
+    push_json_text(out, policy.threshold.as_str());
+    out.push('}');
+}
+
+fn push_limits(out: &mut String, limits: &Limits) {
+    let Limits {
+        head_bytes_max,
+        head_fields_max,
+        body_bytes_max,
+        answer_bytes_max,
+        sse_event_bytes_max,
+        head_ms,
+        body_idle_ms,
+        keep_alive_ms,
+        slow_reader_ms,
+        pool_idle_max,
+        pool_idle_ms,
+        in_flight_max,
+        connections_max,
+    } = limits;
+    let fields: [(&str, u64); 13] = [
+        ("head_bytes_max", *head_bytes_max as u64),
+        ("head_fields_max", *head_fields_max as u64),
+        ("body_bytes_max", *body_bytes_max as u64),
+        ("answer_bytes_max", *answer_bytes_max as u64),
+        ("sse_event_bytes_max", *sse_event_bytes_max as u64),
+        ("head_ms", *head_ms),
+        ("body_idle_ms", *body_idle_ms),
+        ("keep_alive_ms", *keep_alive_ms),
+        ("slow_reader_ms", *slow_reader_ms),
+        ("pool_idle_max", *pool_idle_max as u64),
+        ("pool_idle_ms", *pool_idle_ms),
+        ("in_flight_max", *in_flight_max as u64),
+        ("connections_max", *connections_max as u64),
+    ];
+    for (i, (key, value)) in fields.iter().enumerate() {
+        push(out, format_args!("{}\"{key}\":{value}", if i == 0 { '{' } else { ',' }));
+    }
+    out.push('}');
 }
