@@ -18,15 +18,15 @@ const STYLES: Styles = Styles::styled()
 /// Try it without any key or account: kt demo
 #[derive(Debug, Parser)]
 #[command(name = "kt", version, styles = STYLES, max_term_width = 100, disable_help_subcommand = true)]
-pub struct Args {
+pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Check a config file.
     Policy {
         /// What of it.
@@ -62,7 +62,7 @@ pub enum Command {
 
 /// `kt policy`.
 #[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
+pub(crate) enum PolicyCommand {
     /// Check a config file and say everything that is wrong with it.
     ///
     /// Exits with 0 if it is valid, 2 if there are warnings only, 1 if there are errors.
@@ -72,7 +72,7 @@ pub enum PolicyCommand {
 
 /// `kt gateway`.
 #[derive(Debug, Subcommand)]
-pub enum GatewayCommand {
+pub(crate) enum GatewayCommand {
     /// Run a gateway until SIGTERM or SIGINT, which drain it.
     #[command(after_help = "Example:\n  kt gateway run --policy-config policy-config.yaml --port 41002")]
     Run(RunArgs),
@@ -82,7 +82,7 @@ pub enum GatewayCommand {
 
 /// `kt config`.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Tell the running gateway to read its config files again.
     ///
     /// It checks them first: a file with errors changes nothing. Requests in flight finish on the old config.
@@ -92,99 +92,99 @@ pub enum ConfigCommand {
 
 /// `kt policy lint`.
 #[derive(Debug, clap::Args)]
-pub struct LintArgs {
+pub(crate) struct LintArgs {
     /// Config file; repeat it to lay later files over earlier ones.
     #[arg(long = "file", value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// Print one JSON object instead of text.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `kt gateway run`.
 #[derive(Debug, clap::Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// Config file; repeat it to lay later files over earlier ones.
     #[arg(long = "policy-config", value_name = "FILE", default_value = "policy-config.yaml")]
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// Address to listen on [default: gateway.listen of the config, or 0.0.0.0:41002].
     #[arg(long, value_name = "HOST:PORT")]
-    pub listen: Option<String>,
+    pub(crate) listen: Option<String>,
     /// Port to listen on, whatever the address; 0 takes a free one.
     #[arg(long, value_name = "PORT")]
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
     /// Threads that serve, one per core [default: the CPUs this process may use].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub cores: Option<u16>,
+    pub(crate) cores: Option<u16>,
     /// How to talk to the kernel [default: auto, the best it allows].
     #[arg(long, value_enum)]
-    pub driver: Option<DriverArg>,
+    pub(crate) driver: Option<DriverArg>,
     /// Form of log lines on stderr [default: text].
     #[arg(long, value_enum)]
-    pub log_format: Option<LogFormatArg>,
+    pub(crate) log_format: Option<LogFormatArg>,
     /// Least severe log lines on stderr [default: info].
     #[arg(long, value_enum)]
-    pub log_level: Option<LogLevelArg>,
+    pub(crate) log_level: Option<LogLevelArg>,
     /// Where the gateway is found and the log lies.
     #[command(flatten)]
-    pub state: StateArgs,
+    pub(crate) state: StateArgs,
 }
 
 /// `kt config reload`, `kt gateway reload`.
 #[derive(Debug, clap::Args)]
-pub struct ReloadArgs {
+pub(crate) struct ReloadArgs {
     /// Where the gateway is found.
     #[command(flatten)]
-    pub gateway: GatewayArgs,
+    pub(crate) gateway: GatewayArgs,
 }
 
 /// `kt stats`.
 #[derive(Debug, clap::Args)]
-pub struct StatsArgs {
+pub(crate) struct StatsArgs {
     /// Print one JSON object, times in nanoseconds, instead of a table.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Where the gateway is found.
     #[command(flatten)]
-    pub gateway: GatewayArgs,
+    pub(crate) gateway: GatewayArgs,
 }
 
 /// `kt demo`.
 #[derive(Debug, clap::Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Leave it running, and print what to try, until Ctrl-C.
     #[arg(long)]
-    pub keep: bool,
+    pub(crate) keep: bool,
     /// Requests to send.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(20..=100_000))]
-    pub requests: u32,
+    pub(crate) requests: u32,
     /// Seed of the vendors' latencies and answers: the same seed gives the same ones.
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// Where a gateway's state lies.
 #[derive(Clone, Debug, clap::Args)]
-pub struct StateArgs {
+pub(crate) struct StateArgs {
     /// State directory: lock, admin socket, events [default: $XDG_STATE_HOME/keeptrusts, or ~/.local/state/keeptrusts].
     #[arg(long, value_name = "DIR", env = "KEEPTRUSTS_STATE_DIR")]
-    pub state_dir: Option<PathBuf>,
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 /// Where a running gateway is found.
 #[derive(Clone, Debug, clap::Args)]
-pub struct GatewayArgs {
+pub(crate) struct GatewayArgs {
     /// Its state directory.
     #[command(flatten)]
-    pub state: StateArgs,
+    pub(crate) state: StateArgs,
     /// Its admin socket, if not the state directory's.
     #[arg(long, value_name = "PATH")]
-    pub admin: Option<PathBuf>,
+    pub(crate) admin: Option<PathBuf>,
 }
 
 /// `--driver`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DriverArg {
+pub(crate) enum DriverArg {
     /// The best the kernel allows.
     Auto,
     /// io_uring, or refuse to start.
@@ -196,7 +196,7 @@ pub enum DriverArg {
 
 /// `--log-format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormatArg {
+pub(crate) enum LogFormatArg {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -205,7 +205,7 @@ pub enum LogFormatArg {
 
 /// `--log-level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogLevelArg {
+pub(crate) enum LogLevelArg {
     /// Errors only.
     Error,
     /// And warnings.

@@ -10,7 +10,7 @@ use crate::control;
 use crate::exit::Exit;
 
 /// Asks for a reload and prints what is in force now, or why nothing has changed.
-pub fn reload(args: &ReloadArgs) -> anyhow::Result<Exit> {
+pub(crate) fn reload(args: &ReloadArgs) -> anyhow::Result<Exit> {
     let mut answer = control::ask(&args.gateway, "POST", "/reload")?;
     let said = simd_json::to_borrowed_value(&mut answer.body).context("the gateway's answer is not JSON")?;
     let report = said.get_str("report").unwrap_or_default();

@@ -18,15 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: u64 = 64 * MIB as u64;
 
 /// An answer of the gateway.
-pub struct Answer {
+pub(crate) struct Answer {
     /// HTTP status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// JSON, or a sentence.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Asks the gateway that `args` name.
-pub fn ask(args: &GatewayArgs, method: &str, path: &str) -> anyhow::Result<Answer> {
+pub(crate) fn ask(args: &GatewayArgs, method: &str, path: &str) -> anyhow::Result<Answer> {
     let socket = socket_of(args)?;
     let mut stream = UnixStream::connect(&socket).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => anyhow!(

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// The exit codes of `kt`; scripts rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Done.
     Done,
     /// An error, which has been said in one place.
@@ -17,7 +17,7 @@ pub enum Exit {
 
 impl Exit {
     /// The number.
-    pub const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::Error => 1,

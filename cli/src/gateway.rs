@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::log;
 
 /// Runs until a signal has drained it.
-pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let options = Options {
         files: args.files.iter().map(|file| absolute(file)).collect::<anyhow::Result<_>>()?,
         listen: args.listen.clone(),

@@ -13,7 +13,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::args::{LogFormatArg, LogLevelArg};
 
 /// Starts logging; flags win over the config.
-pub fn start(settings: LogSettings, level: Option<LogLevelArg>, format: Option<LogFormatArg>) {
+pub(crate) fn start(settings: LogSettings, level: Option<LogLevelArg>, format: Option<LogFormatArg>) {
     let level = level.map_or_else(|| of_config(settings.level), of_flag);
     let json = match format {
         Some(format) => format == LogFormatArg::Json,

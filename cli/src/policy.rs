@@ -12,7 +12,7 @@ use crate::args::LintArgs;
 use crate::exit::Exit;
 
 /// Checks the files and prints what came of it: the summary on stdout, complaints on stderr, or JSON on stdout.
-pub fn lint(args: &LintArgs) -> anyhow::Result<Exit> {
+pub(crate) fn lint(args: &LintArgs) -> anyhow::Result<Exit> {
     let sources = args.files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
     let checked = config::check(&sources);
     if args.json {

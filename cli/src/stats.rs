@@ -14,7 +14,7 @@ use crate::table::{self, Align};
 const QUANTILES: [&str; 5] = ["p50", "p90", "p99", "p999", "max"];
 
 /// Prints a row per arm and measure, or the gateway's JSON as it is.
-pub fn print(args: &StatsArgs) -> anyhow::Result<Exit> {
+pub(crate) fn print(args: &StatsArgs) -> anyhow::Result<Exit> {
     let mut answer = control::ask(&args.gateway, "GET", "/stats")?;
     if answer.status != 200 {
         bail!("the gateway answered {}", answer.status);

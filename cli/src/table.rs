@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 /// Which side a column's cells keep to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Align {
+pub(crate) enum Align {
     /// Words.
     Left,
     /// Numbers.
@@ -12,7 +12,7 @@ pub enum Align {
 }
 
 /// Prints `rows` under `head`, two spaces between columns.
-pub fn print(out: &mut impl Write, head: &[(&str, Align)], rows: &[Vec<String>]) -> io::Result<()> {
+pub(crate) fn print(out: &mut impl Write, head: &[(&str, Align)], rows: &[Vec<String>]) -> io::Result<()> {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([head[column].0.chars().count()]).max().unwrap_or(0)
@@ -36,7 +36,7 @@ pub fn print(out: &mut impl Write, head: &[(&str, Align)], rows: &[Vec<String>])
 }
 
 /// Nanoseconds as people read them: four digits at most, the unit that fits.
-pub fn duration(ns: u64) -> String {
+pub(crate) fn duration(ns: u64) -> String {
     let ns = ns as f64;
     let (value, unit) = match ns {
         _ if ns < 1e3 => (ns, "ns"),

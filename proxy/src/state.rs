@@ -64,8 +64,8 @@ const SOCKET: &str = "admin.sock";
 const EVENTS: &str = "events";
 
 impl StateDir {
-    /// Where the state directory is: as said, else `$XDG_STATE_HOME/keeptrusts`, else `~/.local/state/keeptrusts`. It
-    /// need not exist.
+    /// Where the state directory is: as said (an empty path says nothing), else `$XDG_STATE_HOME/keeptrusts`, else
+    /// `~/.local/state/keeptrusts`. It need not exist.
     ///
     /// # Errors
     /// [`StateError::NoHome`], [`StateError::PathTooLong`], or the current directory is gone.
@@ -103,6 +103,7 @@ impl StateDir {
 
     /// A relative `XDG_STATE_HOME` is to be ignored, says the XDG Base Directory Specification.
     fn place(explicit: Option<&Path>, xdg: Option<OsString>, home: Option<OsString>) -> Result<Self, StateError> {
+        let explicit = explicit.filter(|explicit| !explicit.as_os_str().is_empty());
         let xdg = xdg.map(PathBuf::from).filter(|xdg| xdg.is_absolute());
         let home = home.map(PathBuf::from).filter(|home| home.is_absolute());
         let path = match (explicit, xdg, home) {
@@ -217,6 +218,7 @@ mod tests {
         for (explicit, xdg, home, expected) in [
             (Some("/srv/kt"), Some("/xdg"), Some("/home/ann"), Some("/srv/kt")),
             (None, Some("/xdg"), Some("/home/ann"), Some("/xdg/keeptrusts")),
+            (Some(""), Some("/xdg"), Some("/home/ann"), Some("/xdg/keeptrusts")),
             (None, None, Some("/home/ann"), Some("/home/ann/.local/state/keeptrusts")),
             (None, Some(""), Some("/home/ann"), Some("/home/ann/.local/state/keeptrusts")),
             (None, Some("relative"), Some("/home/ann"), Some("/home/ann/.local/state/keeptrusts")),

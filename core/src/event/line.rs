@@ -395,15 +395,9 @@ fn write_digits(value: u64, width: usize, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-    use std::sync::Arc;
-
     use super::*;
-    use crate::config::plan::{BaseUrl, ConfigVersion, Fixed, LogSettings, Provider, StreamUsage, Target, Timeouts};
+    use crate::config::{Source, check as check_config};
     use crate::event::{PolicyOutcome, Verdict};
-    use crate::limits::Limits;
-    use crate::policy::{Action, Policy};
-    use crate::route::Place;
     use crate::tally::UsageSource;
 
     const STAMP: Stamp = Stamp { log_epoch: 7, seq: 42, wall_start_ns: 1_795_343_806_123_456_789, salt: 0xBEEF };
@@ -700,45 +694,30 @@ mod tests {
         }
     }
 
+    /// With a digest and an epoch that don't change whenever the text does.
     fn plan() -> Plan {
-        let target = |id: &str, provider: Provider| Target {
-            id: id.into(),
-            provider,
-            base: BaseUrl { tls: true, host: id.into(), port: 443, authority: id.into(), prefix: "".into() },
-            key: None,
-            stream_usage: StreamUsage::Leave,
-            ca_file: None,
-            timeouts: Timeouts::default(),
-        };
-        let arm = |target: usize, name: &str, model: &str, weight: u32| Arm {
-            name: name.into(),
-            target,
-            model: model.into(),
-            weight,
-            propensity: f64::from(weight) / 100.0,
-        };
-        let policy = |name: &str, action| Policy { name: name.into(), action, applies_to: [].into() };
-        Plan {
-            version: ConfigVersion { ordinal: 3, digest: "9f2c00112233".into() },
-            targets: [target("openai", Provider::OpenAi), target("anthropic", Provider::Anthropic)].into(),
-            groups: [Group {
-                name: "quality-ab-test".into(),
-                arms: [
-                    arm(0, "openai/gpt-4o", "gpt-4o", 70),
-                    arm(1, "anthropic/claude-sonnet-4-20250514", "claude-sonnet-4-20250514", 30),
-                ]
-                .into(),
-                block: [7, 3].into(),
-                epoch: "0123456789abcdef".into(),
-                place: Arc::new(Place::new(0)),
-            }]
-            .into(),
-            group_by_name: HashMap::new(),
-            arm_by_model: HashMap::new(),
-            policies: [policy("basic-filter", Action::Flag), policy("strict", Action::Block)].into(),
-            limits: Limits::default(),
-            fixed: Fixed::default(),
-            log: LogSettings::default(),
-        }
+        let source = Source { name: "policy-config.yaml".into(), bytes: CONFIG.into() };
+        let file = check_config(&[source]).file.expect("the config is valid");
+        let mut plan = Plan::resolve(&file, 3, None, &mut |_| None, &mut || 0);
+        plan.version.digest = "9f2c00112233".into();
+        plan.groups[0].epoch = "0123456789abcdef".into();
+        plan
     }
+
+    const CONFIG: &str = "
+version: '1'
+providers:
+  targets:
+    - {id: openai, provider: openai, secret_key_ref: {env: OPENAI_API_KEY}}
+    - {id: anthropic, provider: anthropic, secret_key_ref: {env: ANTHROPIC_API_KEY}}
+model_groups:
+  - name: quality-ab-test
+    strategy: weighted
+    targets:
+      - {provider: openai, model: gpt-4o, weight: 70}
+      - {provider: anthropic, model: claude-sonnet-4-20250514, weight: 30}
+policies:
+  - {name: basic-filter, type: content_filter, action: flag, config: {categories: [hate]}}
+  - {name: strict, type: content_filter, action: block, config: {categories: [violence]}}
+";
 }

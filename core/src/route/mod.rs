@@ -165,6 +165,7 @@ mod tests {
             arm_by_model: arms.collect(),
             groups: groups.into(),
             policies: Box::default(),
+            policy_settings: Box::default(),
             limits: Limits::default(),
             fixed: Fixed::default(),
             log: LogSettings::default(),

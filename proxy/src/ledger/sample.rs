@@ -1,26 +1,17 @@
 //! Records for the tests of this folder.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use kt_core::config::plan::{ConfigVersion, Fixed, LogSettings, Plan};
+use kt_core::config::plan::Plan;
+use kt_core::config::{Source, check};
 use kt_core::event::{Event, Method, Verdict};
-use kt_core::limits::Limits;
 use kt_core::tally::{Usage, UsageSource};
 
 /// A plan of nothing but a version.
 pub(super) fn plan(ordinal: u64) -> Arc<Plan> {
-    Arc::new(Plan {
-        version: ConfigVersion { ordinal, digest: "9f2c00112233".into() },
-        targets: [].into(),
-        groups: [].into(),
-        group_by_name: HashMap::new(),
-        arm_by_model: HashMap::new(),
-        policies: [].into(),
-        limits: Limits::default(),
-        fixed: Fixed::default(),
-        log: LogSettings::default(),
-    })
+    let source = Source { name: "policy-config.yaml".into(), bytes: b"version: '1'".into() };
+    let file = check(&[source]).file.expect("the config is valid");
+    Arc::new(Plan::resolve(&file, ordinal, None, &mut |_| None, &mut || 0))
 }
 
 /// A decision that ended at `at_ns`, with the request id `r-<at_ns>`.
