@@ -78,15 +78,18 @@ pub struct ArmKey {
     pub model: Box<str>,
 }
 
+/// One arm's numbers, shared by the plans that have the arm.
+pub type SharedMeters = Rc<RefCell<ArmMeters>>;
+
 /// Every arm's numbers on one core.
 #[derive(Debug, Default)]
 pub struct Meters {
-    arms: RefCell<BTreeMap<ArmKey, Rc<RefCell<ArmMeters>>>>,
+    arms: RefCell<BTreeMap<ArmKey, SharedMeters>>,
 }
 
 impl Meters {
     /// The numbers of one arm, made empty if there were none.
-    pub fn of(&self, key: ArmKey) -> Rc<RefCell<ArmMeters>> {
+    pub fn of(&self, key: ArmKey) -> SharedMeters {
         Rc::clone(self.arms.borrow_mut().entry(key).or_default())
     }
 

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use crate::deadline::Wait;
@@ -88,10 +88,7 @@ impl Pool {
 
 /// Whether nothing has come, not even the end. Starts the pending read if there is none.
 fn is_quiet(wire: &mut Wire) -> bool {
-    match wire.poll_fill(&mut Context::from_waker(Waker::noop())) {
-        Poll::Pending => true,
-        Poll::Ready(_) => false,
-    }
+    wire.poll_fill(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
 /// Closes a connection in a task of its own.

@@ -85,7 +85,7 @@ pub async fn answer(
     }
     let is_stream = answer.field(Known::ContentType).is_some_and(is_event_stream);
     let is_coded = answer.field(Known::ContentEncoding).is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
-    let is_success = answer.head.status < 400;
+    let is_success = answer.status() < 400;
     let note = match mode {
         Mode::Identity { removes_usage_chunk } if is_stream && !is_coded => {
             pass_stream(&mut answer, removes_usage_chunk, heading, company).await?
@@ -108,7 +108,7 @@ pub async fn answer(
             None
         }
     };
-    let status = answer.head.status;
+    let status = answer.status();
     answer.done(lane, company.limits);
     Ok(Relayed { status, note })
 }
@@ -125,7 +125,7 @@ async fn pass_body(
     heading: &Heading<'_>,
     company: &mut Company<'_>,
 ) -> Result<(), Fault> {
-    let framing = match (answer.head.status, answer.length()) {
+    let framing = match (answer.status(), answer.length()) {
         (204 | 304, _) => Framing::Nothing,
         (_, Some(length)) => Framing::Length(length),
         (_, None) => heading.framing_of_unknown_length(),
@@ -311,7 +311,7 @@ async fn translate_whole(answer: &mut Answer, heading: &Heading<'_>, company: &m
     }
     company.record.vendor_finished();
     let mut body = Vec::with_capacity(payload.len() + KIB);
-    if answer.head.status < 400 {
+    if answer.status() < 400 {
         let id = company.draw_answer_id();
         let naming = Naming { id: &id, created: company.worker.clock.unix_seconds(), model: &heading.arm.model };
         let said = dialect::translate_answer(&payload, &naming, &mut body)?;
@@ -322,7 +322,7 @@ async fn translate_whole(answer: &mut Answer, heading: &Heading<'_>, company: &m
             company.record.vendor_says_model(model);
         }
     } else {
-        dialect::translate_error(answer.head.status, &payload, &mut body);
+        dialect::translate_error(answer.status(), &payload, &mut body);
     }
     let mut out = heading.head_of(answer, Framing::Length(body.len() as u64), company);
     out.extend_from_slice(&body);
@@ -385,7 +385,7 @@ impl Heading<'_> {
     /// The head of the client's answer: the vendor's fields that may pass, and ours.
     fn head_of(&self, answer: &Answer, framing: Framing, company: &Company<'_>) -> Vec<u8> {
         let mut out = Vec::with_capacity(KIB);
-        write::status_line(&mut out, answer.head.status);
+        write::status_line(&mut out, answer.status());
         for (name, value) in answer.end_to_end() {
             if dialect::passes_to_client(name) {
                 write::field(&mut out, name, value);

@@ -27,8 +27,6 @@ use std::time::Duration;
 
 use kt_core::config::plan::Driver;
 use monoio::buf::{IoBuf, SliceMut};
-#[allow(clippy::disallowed_types)] // The accept loop's: one per process and core, off the hot path.
-use monoio::io::Canceller;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::{TcpStream, UnixStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
@@ -292,12 +290,16 @@ pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<Socket>
     }
 }
 
+/// What ends a pending accept: once per core and process, so what it allocates doesn't matter.
+#[allow(clippy::disallowed_types)] // See above.
+type Cancel = monoio::io::Canceller;
+
 /// A listening socket of one core.
 pub struct Listener {
     inner: monoio::net::TcpListener,
     /// The same socket, for what is still queued after the last [`Self::accept`] was cancelled.
     queue: std::net::TcpListener,
-    canceller: RefCell<Option<Canceller>>,
+    canceller: RefCell<Option<Cancel>>,
     engine: Engine,
 }
 
@@ -312,7 +314,7 @@ impl Listener {
         Ok(Self {
             queue: listener.try_clone()?,
             inner: monoio::net::TcpListener::from_std(listener)?,
-            canceller: RefCell::new(Some(Canceller::new())),
+            canceller: RefCell::new(Some(Cancel::default())),
             engine,
         })
     }
@@ -324,7 +326,7 @@ impl Listener {
     ///
     /// The kernel's; running out of descriptors is one.
     pub async fn accept(&self) -> io::Result<Option<Socket>> {
-        let Some(handle) = self.canceller.borrow().as_ref().map(Canceller::handle) else { return Ok(None) };
+        let Some(handle) = self.canceller.borrow().as_ref().map(Cancel::handle) else { return Ok(None) };
         match self.inner.cancelable_accept(handle).await {
             Ok((stream, _peer)) => Socket::new(stream).map(Some),
             Err(error) if self.canceller.borrow().is_none() => {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use kt_core::config::plan::{Target, Timeouts};
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::body::BodyReader;
-use kt_core::http1::framing::{self, ResponseBody};
+use kt_core::http1::framing::{self, ResponseBody, ResponseFraming};
 use kt_core::http1::head::{Fields, Known, ResponseHead, Search};
 use kt_core::limits::Limits;
 use kt_core::record::Record;
@@ -42,15 +42,21 @@ pub struct Upstream {
 /// A vendor's answer, its head parsed.
 pub struct Answer {
     upstream: Upstream,
-    /// What the head says.
-    pub head: ResponseHead,
-    head_bytes: Vec<u8>,
-    fields: Fields,
+    head: Head,
     reader: BodyReader,
-    framing: ResponseBody,
+    /// Whether its connection may carry another exchange, as far as is known.
     reusable: bool,
     /// When the last bytes were read.
     pub read_ns: u64,
+}
+
+/// The head of an answer, with the bytes that its fields lie in.
+struct Head {
+    parsed: ResponseHead,
+    bytes: Vec<u8>,
+    fields: Fields,
+    framing: ResponseFraming,
+    read_ns: u64,
 }
 
 /// Whether more of a body is to come.
@@ -126,20 +132,14 @@ pub async fn ask(
         company.record.asking();
         let mut upstream =
             Upstream { wire: Some(wire), timeouts: target.timeouts, total_due, reused, sent: Instant::now() };
-        let answer = match upstream.hand_over(outgoing, client_buffer, company).await {
-            Ok(()) => upstream.answer_head(company).await,
-            Err(fault) => Err((fault, upstream)),
+        let head = match upstream.hand_over(outgoing, client_buffer, company).await {
+            Ok(()) => upstream.head(company).await,
+            Err(fault) => Err(fault),
         };
-        match answer {
-            Ok(answer) => return Ok(answer),
-            Err((fault, upstream)) => {
-                let stale = upstream.is_stale(fault.kind);
-                upstream.give_up();
-                if retried || !stale {
-                    return Err(fault);
-                }
-                retried = true;
-            }
+        match head {
+            Ok(head) => return Ok(Answer::new(upstream, head)),
+            Err(fault) if retried || !upstream.is_stale(fault.kind) => return Err(fault),
+            Err(_stale) => retried = true,
         }
     }
 }
@@ -242,7 +242,7 @@ impl Upstream {
     }
 
     /// Waits for the head of the answer; interim ones (1xx) are skipped.
-    async fn answer_head(mut self, company: &mut Company<'_>) -> Result<Answer, (Fault, Self)> {
+    async fn head(&mut self, company: &mut Company<'_>) -> Result<Head, Fault> {
         let due = self.sent + Duration::from_millis(self.timeouts.first_byte_ms);
         let mut search = Search::default();
         let mut fields = Fields::default();
@@ -251,59 +251,40 @@ impl Upstream {
             self.wait_until(Wait::FirstByte, due);
             let filled = {
                 let wire = self.wire();
-                company.unless_gone(Phase::FirstByte, wire.fill()).await
+                company.unless_gone(Phase::FirstByte, wire.fill()).await?
             };
             match filled {
-                Err(fault) => return Err((fault, self)),
-                Ok(Ok(1..)) => any = true,
-                Ok(Ok(0)) => {
+                Ok(1..) => any = true,
+                Ok(0) => {
                     let kind = if any { Kind::AnswerHeadMalformed } else { Kind::AnswerMissing };
-                    return Err((self.blame(Phase::FirstByte, kind, None), self));
+                    return Err(self.blame(Phase::FirstByte, kind, None));
                 }
-                Ok(Err(error)) => {
-                    return Err((self.blame(Phase::FirstByte, Kind::AnswerMissing, Some(&error)), self));
-                }
+                Err(error) => return Err(self.blame(Phase::FirstByte, Kind::AnswerMissing, Some(&error))),
             }
             let read_ns = company.worker.now_ns();
             company.record.vendor_read(read_ns);
             loop {
                 match ResponseHead::parse(self.wire().inbox(), &mut search, &mut fields, company.limits) {
-                    Err(kind) => return Err((Fault::new(kind, Phase::FirstByte), self)),
+                    Err(kind) => return Err(Fault::new(kind, Phase::FirstByte)),
                     Ok(None) => break,
                     Ok(Some(head)) if (100..200).contains(&head.status) && head.status != 101 => {
                         self.wire().inbox().drain(..head.len);
                     }
-                    Ok(Some(head)) => return self.into_answer(head, fields, read_ns),
+                    Ok(Some(head)) => return self.take_head(head, fields, read_ns),
                 }
             }
         }
     }
 
-    fn into_answer(
-        mut self,
-        head: ResponseHead,
-        fields: Fields,
-        read_ns: u64,
-    ) -> Result<Answer, (Fault, Self)> {
+    /// Takes the head's bytes out of the inbox, for its fields; what is behind them is the body's.
+    fn take_head(&mut self, head: ResponseHead, fields: Fields, read_ns: u64) -> Result<Head, Fault> {
         let inbox = self.wire().inbox();
-        let framing = match framing::of_response(&http::Method::POST, &head, &fields, inbox) {
-            Ok(framing) => framing,
-            Err(kind) => return Err((Fault::new(kind, Phase::FirstByte), self)),
-        };
-        // The head's bytes stay for its fields; what is behind them is the body's.
+        let framing = framing::of_response(&http::Method::POST, &head, &fields, inbox)
+            .map_err(|kind| Fault::new(kind, Phase::FirstByte))?;
         let rest = inbox.split_off(head.len);
-        let head_bytes = std::mem::replace(inbox, rest);
+        let bytes = std::mem::replace(inbox, rest);
         self.wire().deadline().clear();
-        Ok(Answer {
-            upstream: self,
-            head,
-            head_bytes,
-            fields,
-            reader: BodyReader::response(framing.body),
-            framing: framing.body,
-            reusable: framing.reusable,
-            read_ns,
-        })
+        Ok(Head { parsed: head, bytes, fields, framing, read_ns })
     }
 
     fn wait_until(&mut self, wait: Wait, due: Instant) {
@@ -327,11 +308,6 @@ impl Upstream {
         self.reused && matches!(kind, Kind::SendFailed | Kind::AnswerMissing) && self.sent.elapsed() < STALE_WITHIN
     }
 
-    fn give_up(mut self) {
-        if let Some(wire) = self.wire.take() {
-            pool::give_up(wire);
-        }
-    }
 }
 
 impl Drop for Upstream {
@@ -344,19 +320,29 @@ impl Drop for Upstream {
 }
 
 impl Answer {
+    fn new(upstream: Upstream, head: Head) -> Self {
+        let ResponseFraming { body, reusable } = head.framing;
+        Self { upstream, reader: BodyReader::response(body), reusable, read_ns: head.read_ns, head }
+    }
+
+    /// The vendor's status, 200 to 999.
+    pub fn status(&self) -> u16 {
+        self.head.parsed.status
+    }
+
     /// First value of a field the gateway knows.
     pub fn field(&self, name: Known) -> Option<&[u8]> {
-        self.fields.first(&self.head_bytes, name)
+        self.head.fields.first(&self.head.bytes, name)
     }
 
     /// Its fields that aren't about the connection, as (name, value).
     pub fn end_to_end(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        kt_core::http1::hop::end_to_end(&self.fields, &self.head_bytes)
+        kt_core::http1::hop::end_to_end(&self.head.fields, &self.head.bytes)
     }
 
     /// How long the body is, where the head says it.
     pub fn length(&self) -> Option<u64> {
-        match self.framing {
+        match self.head.framing.body {
             ResponseBody::Length(length) => Some(length),
             ResponseBody::None => Some(0),
             ResponseBody::Chunked | ResponseBody::UntilClose => None,
@@ -369,7 +355,7 @@ impl Answer {
     ///
     /// The vendor's framing is broken.
     pub fn take_read(&mut self, payload: &mut Vec<u8>) -> Result<More, Fault> {
-        let inbox = self.upstream.wire.as_mut().expect("as in Upstream::wire").inbox();
+        let inbox = self.upstream.wire().inbox();
         match self.reader.collect(inbox, 0, payload) {
             Ok(Some(end)) => {
                 // Bytes behind the answer are nobody's.

@@ -22,7 +22,7 @@ use crate::deadline::Watch;
 use crate::exchange;
 use crate::ledger::{Push, Quill, Slot};
 use crate::mail::Letter;
-use crate::meters::{ArmKey, ArmMeters, Counts, Meters, Reading};
+use crate::meters::{ArmKey, Counts, Meters, Reading, SharedMeters};
 use crate::pool::Pool;
 use crate::reload::{Deployment, LOG};
 use crate::resolve::Names;
@@ -68,7 +68,8 @@ pub struct Worker {
 pub struct Serving {
     deployment: Arc<Deployment>,
     lanes: Box<[OnceCell<Rc<Lane>>]>,
-    meters: RefCell<HashMap<(u32, u32), Rc<RefCell<ArmMeters>>>>,
+    /// By group and arm, indices into the plan; filled as arms are used.
+    meters: RefCell<HashMap<(u32, u32), SharedMeters>>,
 }
 
 impl Serving {
@@ -274,7 +275,7 @@ impl Worker {
         }
     }
 
-    fn meters_of(&self, serving: &Serving, group: u32, arm: u32) -> Rc<RefCell<ArmMeters>> {
+    fn meters_of(&self, serving: &Serving, group: u32, arm: u32) -> SharedMeters {
         let mut known = serving.meters.borrow_mut();
         let meters = known.entry((group, arm)).or_insert_with(|| {
             let group = &serving.plan().groups[group as usize];
