@@ -58,6 +58,9 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let end = if authority.starts_with('[') {
         authority.find(']').ok_or("has a bracket that is never closed")? + 1
     } else {
+        if authority.matches(':').count() > 1 {
+            return Err("has more than one colon outside brackets; an IPv6 address needs them");
+        }
         authority.find(':').unwrap_or(authority.len())
     };
     let (host, rest) = authority.split_at(end);
@@ -182,7 +185,7 @@ mod tests {
             ("https://host:0", "has a port that is not 1 to 65535"),
             ("https://host:65536", "has a port that is not 1 to 65535"),
             ("https://host:+1", "has a port that is not 1 to 65535"),
-            ("https://::1", "has no host"),
+            ("https://::1", "has more than one colon outside brackets; an IPv6 address needs them"),
             ("https://[::1", "has a bracket that is never closed"),
             ("https://[::1]x:1", "has something between its address and its port"),
             ("https://[1.2.3.4]", "has brackets without an IPv6 address"),
