@@ -183,14 +183,14 @@ impl Complaint {
         const WIDTH: usize = 100;
         const BEFORE: usize = 40;
 
-        let start = self.place.column.saturating_sub(1) as usize;
+        let total = line.chars().count();
+        let start = (self.place.column.saturating_sub(1) as usize).min(total);
         let len = self.place.len.max(1) as usize;
         let shown = match self.shown {
             Shown::Line => usize::MAX,
             Shown::UpToEnd => start + len,
             Shown::UpToStart => start,
         };
-        let total = line.chars().count();
         let from = if total.min(shown) > WIDTH { start.saturating_sub(BEFORE) } else { 0 };
         let upto = total.min(shown).min(from + WIDTH);
 
@@ -198,7 +198,7 @@ impl Complaint {
         text.push_str(if from > 0 { "…" } else { "" });
         text.extend(line.chars().take(upto).skip(from).map(|c| if is_printable(c) { c } else { '\u{fffd}' }));
         text.push_str(if upto < total { "…" } else { "" });
-        let before = start.min(total) - from + usize::from(from > 0);
+        let before = start - from + usize::from(from > 0);
         let under = len.min(upto.saturating_sub(start)).max(1);
         (text, before, under)
     }

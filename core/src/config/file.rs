@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use super::complaint::{Code, Complaint, Place, Severity, Shown, nearest, quote};
+use super::complaint::{Code, Complaint, Place, Severity, Shown, nearest, printable, quote};
 use super::plan::{
     BaseUrl, Driver, Fixed, LogFormat, LogLevel, LogSettings, Provider, SecretRef, StreamUsage, Timeouts, reduce, split,
 };
@@ -138,11 +138,9 @@ const TARGET: Shape<'_> = Shape {
 };
 const KEY_REF: Shape<'_> = Shape { keys: &["env", "file"], later: &["store"] };
 const TIMEOUTS: Shape<'_> = Shape { keys: &["connect_ms", "first_byte_ms", "idle_ms", "total_ms"], later: &[] };
-const GROUP: Shape<'_> =
-    Shape { keys: &["name", "strategy", "targets"], later: &["assign_by", "salt", "experiment"] };
+const GROUP: Shape<'_> = Shape { keys: &["name", "strategy", "targets"], later: &["assign_by", "salt", "experiment"] };
 const ARM: Shape<'_> = Shape { keys: &["provider", "model", "weight", "label"], later: &["pricing"] };
-const POLICY: Shape<'_> =
-    Shape { keys: &["name", "type", "action", "on", "applies_to", "config"], later: &["mode"] };
+const POLICY: Shape<'_> = Shape { keys: &["name", "type", "action", "on", "applies_to", "config"], later: &["mode"] };
 const CONTENT_FILTER: Shape<'_> = Shape { keys: &["categories", "threshold"], later: &[] };
 const EVENTS: Shape<'_> = Shape { keys: &["durability", "when_full"], later: &["rotation", "retention"] };
 const GATEWAY: Shape<'_> =
@@ -315,7 +313,9 @@ impl Walk<'_> {
         if !self.is_map(at, &PROVIDERS) {
             return (declared, None);
         }
-        let Some(list) = self.need(at, "targets", "list the vendors' targets under it") else { return (declared, None) };
+        let Some(list) = self.need(at, "targets", "list the vendors' targets under it") else {
+            return (declared, None);
+        };
         let Some(items) = self.list(&list) else { return (declared, None) };
         let mut targets = Vec::with_capacity(items.len());
         for item in items {
@@ -326,12 +326,7 @@ impl Walk<'_> {
     }
 
     /// `number` is its index in its own file's list.
-    fn target<'t>(
-        &mut self,
-        at: &At<'_, 't>,
-        number: usize,
-        declared: &mut Declared<'t>,
-    ) -> Option<TargetSettings> {
+    fn target<'t>(&mut self, at: &At<'_, 't>, number: usize, declared: &mut Declared<'t>) -> Option<TargetSettings> {
         if !self.is_map(at, &TARGET) {
             return None;
         }
@@ -559,7 +554,8 @@ impl Walk<'_> {
         };
         match names.get(&name) {
             Some(&first) => {
-                let message = format!("duplicate arm {}; the first one is at {}", quote(&name), self.seen(first, place));
+                let message =
+                    format!("duplicate arm {}; the first one is at {}", quote(&name), self.seen(first, place));
                 self.push(Code::Duplicate, place, at.path(), message).suggestion =
                     Some("tell the arms apart with a label".to_owned());
             }
@@ -616,10 +612,15 @@ impl Walk<'_> {
             self.push(Code::WeightsSum, head, list.path(), message);
         }
         let block = reduce(&weights);
-        if block.iter().zip(&weights).all(|(&slots, &weight)| u64::from(slots) * sum == u64::from(weight) * slots_of(&block)) {
+        if block
+            .iter()
+            .zip(&weights)
+            .all(|(&slots, &weight)| u64::from(slots) * sum == u64::from(weight) * slots_of(&block))
+        {
             return true;
         }
-        let message = format!("the weights don't fit a block of {BLOCK_SLOTS_MAX} slots; the shares are rounded to 0.1%");
+        let message =
+            format!("the weights don't fit a block of {BLOCK_SLOTS_MAX} slots; the shares are rounded to 0.1%");
         self.push(Code::WeightsRounded, head, list.path(), message);
         for ((item, arm), &slots) in items.iter().zip(arms).zip(&block) {
             if arm.weight > 0 && slots == 0 {
@@ -977,7 +978,7 @@ impl Walk<'_> {
         if place.file == from.file {
             return spot(place);
         }
-        format!("{}, {}", self.texts[place.file as usize].name, spot(place))
+        format!("{}, {}", printable(&self.texts[place.file as usize].name), spot(place))
     }
 
     // Complaints.

@@ -128,7 +128,9 @@ fn a_file_that_is_no_text_is_refused_before_it_is_parsed() {
 
 #[test]
 fn line_ends_and_byte_order_marks_make_no_difference() {
-    for yaml in [TUTORIAL.replace('\n', "\r\n"), format!("\u{feff}{TUTORIAL}"), format!("%YAML 1.2\n---\n{TUTORIAL}...\n")] {
+    for yaml in
+        [TUTORIAL.replace('\n', "\r\n"), format!("\u{feff}{TUTORIAL}"), format!("%YAML 1.2\n---\n{TUTORIAL}...\n")]
+    {
         assert_eq!(lines(&check_one(yaml)), "");
     }
     let marked = "\u{feff}version: 1\r\ngateway: x\r\n";
@@ -177,17 +179,39 @@ fn an_alias_repeats_a_value_and_points_to_where_it_is_written() {
 }
 
 #[test]
+fn no_slip_of_the_keyboard_is_fatal() {
+    for (at, typed) in (0..TUTORIAL.len()).step_by(4).zip("[]{}\"':-#&*!|>%@\t\n,\r.0é\u{0}".chars().cycle()) {
+        let (before, after) = TUTORIAL.split_at(at);
+        for yaml in [before.to_owned(), format!("{before}{typed}{after}"), format!("{before}{typed}{}", &after[1..])] {
+            let checked = check_one(&yaml);
+            let (report, json) = (checked.error_report() + &checked.warning_report(), checked.to_json());
+            assert_eq!(report.is_empty(), checked.complaints.is_empty(), "{yaml}");
+            assert_eq!(json.starts_with("{\"valid\":true"), checked.file.is_some(), "{yaml}");
+        }
+    }
+}
+
+#[test]
+fn one_value_may_be_repeated_often() {
+    let mut yaml = String::from("version: '1'\nproviders:\n  targets:\n");
+    yaml.push_str("    - {id: first, provider: openai, timeouts: &usual {connect_ms: 1, total_ms: 2}}\n");
+    for i in 0..200 {
+        yaml.push_str(&format!("    - {{id: t{i}, provider: openai, timeouts: *usual}}\n"));
+    }
+    let file = check_one(yaml).file.expect("it is valid");
+    assert!(file.targets.unwrap_or_default().iter().all(|target| target.timeouts.total_ms == Some(2)));
+}
+
+#[test]
 fn four_thousand_targets_and_groups_fit_a_file() {
     let mut yaml = String::from("version: '1'\nproviders:\n  targets:\n");
-    yaml.push_str("    - {id: first, provider: anthropic, timeouts: &usual {connect_ms: 1, idle_ms: 2, total_ms: 3}}\n");
-    for i in 1..4_096 {
-        let key = format!("secret_key_ref: {{env: KEY_{i}}}");
-        yaml.push_str(&format!("    - id: target-{i}\n      provider: openai\n      {key}\n      timeouts: *usual\n"));
+    for i in 0..4_096 {
+        yaml.push_str(&format!("    - id: target-{i}\n      provider: openai\n"));
     }
     yaml.push_str("model_groups:\n");
     for i in 0..4_096 {
-        yaml.push_str(&format!("  - name: group-{i}\n    strategy: weighted\n    targets:\n"));
-        yaml.push_str(&format!("      - {{provider: target-{}, model: m, weight: 100}}\n", i.max(1)));
+        yaml.push_str(&format!("  - name: group-{i}\n    targets:\n"));
+        yaml.push_str(&format!("      - {{provider: target-{i}, model: m, weight: 100}}\n"));
     }
     assert!(yaml.len() < CONFIG_BYTES_MAX, "{}", yaml.len());
     let plan = plan(&yaml, None, &[]);
@@ -197,7 +221,8 @@ fn four_thousand_targets_and_groups_fit_a_file() {
 
 #[test]
 fn a_weight_is_a_whole_number_however_it_is_written() {
-    for (written, weight) in [("70", 70), ("70.0", 70), ("1e2", 100), ("0x46", 70), ("+70", 70), ("1000000", 1_000_000)] {
+    for (written, weight) in [("70", 70), ("70.0", 70), ("1e2", 100), ("0x46", 70), ("+70", 70), ("1000000", 1_000_000)]
+    {
         let file = check_one(with_weights(&[written])).file.unwrap_or_else(|| panic!("{written}"));
         assert_eq!(file.groups.unwrap_or_default()[0].arms[0].weight, weight, "{written}");
     }
@@ -216,7 +241,9 @@ fn yaml_1_1_words_stay_text() {
 
 #[test]
 fn an_error_is_reported_with_its_line() {
-    let yaml = TUTORIAL.replace("content_filter", "content_filtr").replace("provider: anthropic\n        model", "provider: anthropc\n        model");
+    let yaml = TUTORIAL
+        .replace("content_filter", "content_filtr")
+        .replace("provider: anthropic\n        model", "provider: anthropc\n        model");
     let expected = "\
 ✗ Configuration error at line 19:
 model_groups[0].targets[1].provider: unknown provider \"anthropc\" — did you mean \"anthropic\"?
@@ -307,12 +334,15 @@ fn a_complaint_names_the_file_its_value_came_from() {
     let over = "model_groups:\n  - {name: new, targets: [{provider: opnai, model: m, weight: 100}]}\n";
     let checked = check(&[source("a.yaml", TUTORIAL), source("b.yaml", over)]);
     assert!(checked.error_report().contains("\n --> b.yaml:2:38\n"), "{}", checked.error_report());
-    assert!(checked.to_json().contains(r#"{"code":"E041","file":"b.yaml","path":"model_groups[0].targets[0].provider","#));
+    assert!(
+        checked.to_json().contains(r#"{"code":"E041","file":"b.yaml","path":"model_groups[0].targets[0].provider","#)
+    );
 
     let twice = "policies:\n  - {name: p, type: content_filter, action: flag}\n  - {name: p, type: content_filter, action: flag}\n";
     let once = "policies: [{name: p, type: content_filter, action: block}]\n";
     let checked = check(&[source("a.yaml", format!("version: '1'\n{twice}")), source("b.yaml", once)]);
-    let expected = "E040 4:12 policies[1].name | duplicate policy \"p\"; the first one is at b.yaml, line 1, column 19\n";
+    let expected =
+        "E040 4:12 policies[1].name | duplicate policy \"p\"; the first one is at b.yaml, line 1, column 19\n";
     assert_eq!(lines(&checked), expected, "an overlay does not heal a duplicate");
 
     let checked = check(&[source("a.yaml", "a: ["), source("b.yaml", ""), source("c.yaml", "version: '1'")]);
@@ -380,7 +410,7 @@ fn what_is_fixed_at_start_is_named_when_it_changes() {
 
 #[test]
 fn a_target_without_a_key_is_unavailable_unless_it_needs_none() {
-    let yaml = format!("{TUTORIAL}").replace(
+    let yaml = TUTORIAL.replace(
         "model_groups:",
         "    - {id: local, provider: openai-compatible, base_url: 'http://localhost:1'}\nmodel_groups:",
     );
@@ -429,13 +459,19 @@ fn a_reload_keeps_the_place_of_a_group_that_is_the_same_experiment() {
         ("  - name: basic-filter\n", "  - name: basic-filter\n    applies_to: [nothing]\n"),
     ] {
         let yaml = TUTORIAL.replacen(from, to, 1);
-        let yaml = yaml.replace("policies:", "  - {name: nothing, targets: [{provider: openai, model: m, weight: 100}]}\npolicies:");
+        let yaml = yaml.replace(
+            "policies:",
+            "  - {name: nothing, targets: [{provider: openai, model: m, weight: 100}]}\npolicies:",
+        );
         let changed = plan(&yaml, Some(&second), &[]);
         assert_ne!(changed.groups[0].epoch, second.groups[0].epoch, "{to}");
         assert!(!Arc::ptr_eq(&changed.groups[0].place, &second.groups[0].place), "{to}");
         assert_eq!(changed.groups[0].place.key(), 3, "a fresh key is drawn");
     }
-    assert_eq!(&*first.groups[0].epoch, "bb977c17e04d2e9a", "an epoch outlives the process: its encoding must not change");
+    assert_eq!(
+        &*first.groups[0].epoch, "bb977c17e04d2e9a",
+        "an epoch outlives the process: its encoding must not change"
+    );
 }
 
 #[test]
@@ -495,7 +531,7 @@ fn invalid_yaml_of_the_test_suite_is_never_accepted() {
         let field = |key: &str| case.get_str(key).expect("each case has it").to_owned();
         // As a whole and torn: nothing may panic.
         let yaml = field("yaml");
-        for end in (0..yaml.len()).filter(|&end| yaml.is_char_boundary(end)) {
+        for end in (0..yaml.len()).step_by(5).filter(|&end| yaml.is_char_boundary(end)) {
             check_one(&yaml[..end]).error_report();
         }
         let accepted = tree::read(0, yaml.as_bytes()).is_ok();
