@@ -183,14 +183,14 @@ impl Complaint {
         const WIDTH: usize = 100;
         const BEFORE: usize = 40;
 
-        let start = self.place.column.saturating_sub(1) as usize;
+        let total = line.chars().count();
+        let start = (self.place.column.saturating_sub(1) as usize).min(total);
         let len = self.place.len.max(1) as usize;
         let shown = match self.shown {
             Shown::Line => usize::MAX,
             Shown::UpToEnd => start + len,
             Shown::UpToStart => start,
         };
-        let total = line.chars().count();
         let from = if total.min(shown) > WIDTH { start.saturating_sub(BEFORE) } else { 0 };
         let upto = total.min(shown).min(from + WIDTH);
 
@@ -198,7 +198,7 @@ impl Complaint {
         text.push_str(if from > 0 { "…" } else { "" });
         text.extend(line.chars().take(upto).skip(from).map(|c| if is_printable(c) { c } else { '\u{fffd}' }));
         text.push_str(if upto < total { "…" } else { "" });
-        let before = start.min(total) - from + usize::from(from > 0);
+        let before = start - from + usize::from(from > 0);
         let under = len.min(upto.saturating_sub(start)).max(1);
         (text, before, under)
     }
@@ -286,8 +286,8 @@ fn is_printable(c: char) -> bool {
         && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// The candidate that `word` was most likely meant to be; `None` when none is near. At most a third of its characters
-/// may differ, counting a swap of neighbours as one.
+/// The candidate that `word` was most likely meant to be; `None` when none is near. Near is where at most a third of the
+/// characters differ, counting a swap of neighbours as one, or where one word holds the other (`warning`, `warn`).
 ///
 /// `effort` is what may be spent, in compared pairs of characters, and is used up: so that many wrong names among many
 /// right ones don't take quadratic time.
@@ -296,13 +296,24 @@ pub(super) fn nearest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
     effort: &mut usize,
 ) -> Option<&'a str> {
+    /// What looking at a candidate costs at least, in the same unit.
+    const LOOK: usize = 64;
     let word: Vec<char> = word.chars().take(LONGEST_COMPARED + 1).flat_map(char::to_lowercase).collect();
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
+        if *effort < LOOK {
+            break;
+        }
+        *effort -= LOOK;
         let letters: Vec<char> = candidate.chars().take(LONGEST_COMPARED + 1).flat_map(char::to_lowercase).collect();
-        let tolerated = word.len().max(letters.len()).div_ceil(3);
-        let cost = word.len() * letters.len();
-        if word.len().abs_diff(letters.len()) > tolerated || letters.len() > LONGEST_COMPARED || cost > *effort {
+        let (short, long) = if word.len() < letters.len() { (&word, &letters) } else { (&letters, &word) };
+        let cost = short.len() * long.len();
+        if short.is_empty() || long.len() > LONGEST_COMPARED || cost > *effort {
+            continue;
+        }
+        let holds = short.len() > 2 && long.windows(short.len()).any(|part| part == &short[..]);
+        let tolerated = if holds { long.len() } else { (long.len() / 3).max(1) };
+        if long.len() - short.len() > tolerated {
             continue;
         }
         *effort -= cost;
@@ -357,13 +368,16 @@ mod tests {
             ("opneai", Some("openai")),
             ("openai_compatible", Some("openai-compatible")),
             ("azure", None),
+            ("open", Some("openai")),
+            ("compatible", Some("openai-compatible")),
+            ("ai", None),
             ("", None),
             ("anthropicanthropicanthropic", None),
         ] {
             assert_eq!(nearest(word, kinds, &mut 10_000), nearest_kind, "{word}");
         }
-        assert_eq!(nearest("a", ["b"], &mut 100), None, "nothing in common");
-        assert_eq!(nearest("antropic", kinds, &mut 10), None, "no effort left");
+        assert_eq!(nearest("a", ["b"], &mut 1_000), None, "nothing in common");
+        assert_eq!(nearest("antropic", kinds, &mut 100), None, "no effort left");
         assert_eq!(distance(&['a', 'b', 'c'], &['a', 'c', 'b']), 1);
         assert_eq!(distance(&[], &['a']), 1);
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use super::complaint::{Code, Complaint, Place, Severity, Shown, nearest, quote};
+use super::complaint::{Code, Complaint, Place, Severity, Shown, nearest, printable, quote};
 use super::plan::{
     BaseUrl, Driver, Fixed, LogFormat, LogLevel, LogSettings, Provider, SecretRef, StreamUsage, Timeouts, reduce, split,
 };
@@ -138,11 +138,9 @@ const TARGET: Shape<'_> = Shape {
 };
 const KEY_REF: Shape<'_> = Shape { keys: &["env", "file"], later: &["store"] };
 const TIMEOUTS: Shape<'_> = Shape { keys: &["connect_ms", "first_byte_ms", "idle_ms", "total_ms"], later: &[] };
-const GROUP: Shape<'_> =
-    Shape { keys: &["name", "strategy", "targets"], later: &["assign_by", "salt", "experiment"] };
+const GROUP: Shape<'_> = Shape { keys: &["name", "strategy", "targets"], later: &["assign_by", "salt", "experiment"] };
 const ARM: Shape<'_> = Shape { keys: &["provider", "model", "weight", "label"], later: &["pricing"] };
-const POLICY: Shape<'_> =
-    Shape { keys: &["name", "type", "action", "on", "applies_to", "config"], later: &["mode"] };
+const POLICY: Shape<'_> = Shape { keys: &["name", "type", "action", "on", "applies_to", "config"], later: &["mode"] };
 const CONTENT_FILTER: Shape<'_> = Shape { keys: &["categories", "threshold"], later: &[] };
 const EVENTS: Shape<'_> = Shape { keys: &["durability", "when_full"], later: &["rotation", "retention"] };
 const GATEWAY: Shape<'_> =
@@ -301,7 +299,7 @@ impl Walk<'_> {
         let complaint = match &at.node.value {
             Value::Text(text) if text == "1" => return,
             Value::Text(text) => self.say(Code::UnknownWord, &at, format!("unknown version {}", quote(text))),
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::List(_) | Value::Map(_) => {
+            Value::Null | Value::Bool | Value::Int(_) | Value::Float(_) | Value::List(_) | Value::Map(_) => {
                 self.wrong_type(&at, "text")
             }
         };
@@ -315,7 +313,9 @@ impl Walk<'_> {
         if !self.is_map(at, &PROVIDERS) {
             return (declared, None);
         }
-        let Some(list) = self.need(at, "targets", "list the vendors' targets under it") else { return (declared, None) };
+        let Some(list) = self.need(at, "targets", "list the vendors' targets under it") else {
+            return (declared, None);
+        };
         let Some(items) = self.list(&list) else { return (declared, None) };
         let mut targets = Vec::with_capacity(items.len());
         for item in items {
@@ -326,12 +326,7 @@ impl Walk<'_> {
     }
 
     /// `number` is its index in its own file's list.
-    fn target<'t>(
-        &mut self,
-        at: &At<'_, 't>,
-        number: usize,
-        declared: &mut Declared<'t>,
-    ) -> Option<TargetSettings> {
+    fn target<'t>(&mut self, at: &At<'_, 't>, number: usize, declared: &mut Declared<'t>) -> Option<TargetSettings> {
         if !self.is_map(at, &TARGET) {
             return None;
         }
@@ -413,6 +408,7 @@ impl Walk<'_> {
             self.say(Code::BadKeyRef, at, "must be a map").suggestion = Some(ADVICE.to_owned());
             return None;
         }
+        let complaints = self.complaints.len();
         self.is_map(at, &KEY_REF);
         match (at.get("env"), at.get("file")) {
             (Some(env), None) => {
@@ -429,6 +425,8 @@ impl Walk<'_> {
                 Some(SecretRef::Env(name.into()))
             }
             (None, Some(file)) => self.path(&file).map(SecretRef::File),
+            // The wrong key has been complained of.
+            (None, None) if self.complaints.len() > complaints => None,
             (Some(_), Some(_)) | (None, None) => {
                 let place = at.head();
                 let complaint = self.say(Code::BadKeyRef, at, "needs exactly one of \"env\" and \"file\"");
@@ -454,10 +452,11 @@ impl Walk<'_> {
                 *field = ms;
             }
         }
-        timeouts.total_ms = at.get("total_ms").and_then(|at| match &at.node.value {
-            Value::Text(text) if text == "off" => None,
-            _ => self.number(&at, day),
-        });
+        if let Some(total) = at.get("total_ms")
+            && at.node.text_of("total_ms") != Some("off")
+        {
+            timeouts.total_ms = self.number(&total, day);
+        }
         timeouts
     }
 
@@ -480,10 +479,12 @@ impl Walk<'_> {
 
     fn unused(&mut self, declared: &Declared<'_>, used: &[bool]) {
         for (index, id) in declared.ids.iter().enumerate() {
-            if let (Some(Id { name, place, number }), false) = (id, used[index]) {
+            // Of targets with the same id, the first is meant.
+            let is_meant = id.is_some_and(|id| declared.by_id.get(id.name) == Some(&index));
+            if let Some(Id { name, place, number }) = id.filter(|_| is_meant && !used[index]) {
                 let path = format!("providers.targets[{number}].id");
                 let message = format!("no model group uses the provider {}", quote(name));
-                self.push(Code::UnusedProvider, *place, path, message);
+                self.push(Code::UnusedProvider, place, path, message);
             }
         }
     }
@@ -553,7 +554,8 @@ impl Walk<'_> {
         };
         match names.get(&name) {
             Some(&first) => {
-                let message = format!("duplicate arm {}; the first one is at {}", quote(&name), self.seen(first, place));
+                let message =
+                    format!("duplicate arm {}; the first one is at {}", quote(&name), self.seen(first, place));
                 self.push(Code::Duplicate, place, at.path(), message).suggestion =
                     Some("tell the arms apart with a label".to_owned());
             }
@@ -610,10 +612,15 @@ impl Walk<'_> {
             self.push(Code::WeightsSum, head, list.path(), message);
         }
         let block = reduce(&weights);
-        if block.iter().zip(&weights).all(|(&slots, &weight)| u64::from(slots) * sum == u64::from(weight) * slots_of(&block)) {
+        if block
+            .iter()
+            .zip(&weights)
+            .all(|(&slots, &weight)| u64::from(slots) * sum == u64::from(weight) * slots_of(&block))
+        {
             return true;
         }
-        let message = format!("the weights don't fit a block of {BLOCK_SLOTS_MAX} slots; the shares are rounded to 0.1%");
+        let message =
+            format!("the weights don't fit a block of {BLOCK_SLOTS_MAX} slots; the shares are rounded to 0.1%");
         self.push(Code::WeightsRounded, head, list.path(), message);
         for ((item, arm), &slots) in items.iter().zip(arms).zip(&block) {
             if arm.weight > 0 && slots == 0 {
@@ -630,9 +637,10 @@ impl Walk<'_> {
     // Policies.
 
     fn policies<'t>(&mut self, at: &At<'_, 't>, groups: Option<&At<'_, 't>>) -> Option<Box<[PolicySettings]>> {
-        let groups: BTreeSet<&str> = match groups.map(|groups| &groups.node.value) {
-            Some(Value::List(items)) => items.iter().filter_map(|item| item.node.text_of("name")).collect(),
-            _ => BTreeSet::new(),
+        let groups: BTreeSet<&str> = if let Some(Value::List(items)) = groups.map(|groups| &groups.node.value) {
+            items.iter().filter_map(|item| item.node.text_of("name")).collect()
+        } else {
+            BTreeSet::new()
         };
         let items = self.list(at)?;
         let mut names = HashMap::new();
@@ -703,14 +711,21 @@ impl Walk<'_> {
         let threshold = match at.get("threshold") {
             Some(at) => {
                 let words: Vec<_> = Threshold::ALL.iter().map(|&level| (level.as_str(), level)).collect();
-                self.word(&at, "threshold", &words, &[])?
+                self.word(&at, "threshold", &words, &[])
             }
-            None => Threshold::Medium,
+            None => Some(Threshold::Medium),
         };
-        let Some(list) = at.get("categories") else { return Some((Category::ALL.into(), threshold)) };
-        let items = self.list(&list)?;
+        let categories = match at.get("categories") {
+            Some(at) => self.categories(&at),
+            None => Some(Category::ALL.into()),
+        };
+        Some((categories?, threshold?))
+    }
+
+    fn categories(&mut self, list: &At<'_, '_>) -> Option<Box<[Category]>> {
+        let items = self.list(list)?;
         if items.is_empty() {
-            self.say(Code::EmptyList, &list, "a content filter needs at least one category").suggestion =
+            self.say(Code::EmptyList, list, "a content filter needs at least one category").suggestion =
                 Some("leave it out, and all categories are looked for".to_owned());
         }
         let mut words: Vec<_> = Category::ALL.iter().map(|&category| (category.as_str(), category)).collect();
@@ -724,7 +739,7 @@ impl Walk<'_> {
             self.unique(&at, "category", category.as_str(), &mut places);
             categories.push(category);
         }
-        Some((categories.into(), threshold))
+        Some(categories.into())
     }
 
     // The gateway itself.
@@ -843,8 +858,8 @@ impl Walk<'_> {
     fn text<'t>(&mut self, at: &At<'_, 't>) -> Option<&'t str> {
         match &at.node.value {
             Value::Text(text) => Some(text),
-            Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
-                let written = self.texts[at.node.place.file as usize].at(at.node.place);
+            Value::Bool | Value::Int(_) | Value::Float(_) => {
+                let written = self.written(at);
                 self.wrong_type(at, "text").suggestion = Some(format!("write it in quotes: '{written}'"));
                 None
             }
@@ -917,26 +932,27 @@ impl Walk<'_> {
             Value::Int(number) => Some(*number),
             // Exact where it is in any range of ours; beyond, the cast saturates and is out of range as well.
             Value::Float(number) if number.fract() == 0.0 => Some(*number as i128),
-            Value::Float(number) => {
-                self.say(Code::NotWhole, at, format!("must be a whole number, not {}", shown(*number)));
+            Value::Float(_) => {
+                let written = self.written(at);
+                self.say(Code::NotWhole, at, format!("must be a whole number, not {written}"));
                 return None;
             }
-            Value::Null | Value::Bool(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => None,
+            Value::Null | Value::Bool | Value::Text(_) | Value::List(_) | Value::Map(_) => None,
         };
         let Some(number) = number else {
-            let meant = match &at.node.value {
-                Value::Text(text) => text.trim().replace('_', "").parse::<u64>().ok(),
-                _ => None,
-            };
             let complaint = self.wrong_type(at, "a number");
-            complaint.suggestion = meant.map(|number| format!("write {number}, without quotes"));
+            if let Value::Text(text) = &at.node.value
+                && let Ok(meant) = text.trim().replace('_', "").parse::<u64>()
+            {
+                complaint.suggestion = Some(format!("write {meant}, without quotes"));
+            }
             return None;
         };
         match u64::try_from(number) {
             Ok(number) if range.contains(&number) => Some(number),
             _ => {
                 let (least, most) = range.into_inner();
-                let written = self.texts[at.node.place.file as usize].at(at.node.place);
+                let written = self.written(at);
                 self.say(Code::OutOfRange, at, format!("must be {least} to {most}, not {written}"));
                 None
             }
@@ -962,22 +978,27 @@ impl Walk<'_> {
         if place.file == from.file {
             return spot(place);
         }
-        format!("{}, {}", self.texts[place.file as usize].name, spot(place))
+        format!("{}, {}", printable(&self.texts[place.file as usize].name), spot(place))
     }
 
     // Complaints.
 
+    /// Of a wrong text, the message doesn't say what it is: it may be a key that was put in the wrong place.
     fn wrong_type(&mut self, at: &At<'_, '_>, expected: &str) -> &mut Complaint {
-        let found = match &at.node.value {
-            Value::Null => "empty".to_owned(),
-            Value::Bool(value) => value.to_string(),
-            Value::Int(number) => format!("the number {number}"),
-            Value::Float(number) => format!("the number {}", shown(*number)),
-            Value::Text(_) => "text".to_owned(),
-            Value::List(_) => "a list".to_owned(),
-            Value::Map(_) => "a map".to_owned(),
+        let message = match &at.node.value {
+            Value::Null => format!("must be {expected}, but there is nothing"),
+            Value::Bool => format!("must be {expected}, not {}", self.written(at)),
+            Value::Int(_) | Value::Float(_) => format!("must be {expected}, not the number {}", self.written(at)),
+            Value::Text(_) => format!("must be {expected}, not text"),
+            Value::List(_) => format!("must be {expected}, not a list"),
+            Value::Map(_) => format!("must be {expected}, not a map"),
         };
-        self.say(Code::WrongType, at, format!("must be {expected}, not {found}"))
+        self.say(Code::WrongType, at, message)
+    }
+
+    /// A number or a truth value as it stands in its file.
+    fn written(&self, at: &At<'_, '_>) -> String {
+        self.texts[at.node.place.file as usize].at(at.node.place)
     }
 
     fn guess<'a>(&mut self, word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
@@ -1015,15 +1036,4 @@ struct Id<'t> {
 
 fn slots_of(block: &[u32]) -> u64 {
     block.iter().copied().map(u64::from).sum()
-}
-
-/// A float as YAML writes it.
-fn shown(number: f64) -> String {
-    if number.is_nan() {
-        ".nan".to_owned()
-    } else if number.is_infinite() {
-        if number > 0.0 { ".inf" } else { "-.inf" }.to_owned()
-    } else {
-        number.to_string()
-    }
 }

@@ -38,7 +38,7 @@ pub struct Checked {
     texts: Vec<Text>,
 }
 
-/// Checks files, each laid over the ones before it: maps merge key by key, `providers.targets` merge by `id`,
+/// Checks files, at least one, each laid over the ones before it: maps merge key by key, `providers.targets` merge by `id`,
 /// `model_groups` and `policies` by `name` (each element replaced whole), and all else is replaced.
 pub fn check(sources: &[Source]) -> Checked {
     let texts: Vec<Text> = sources.iter().map(text).collect();

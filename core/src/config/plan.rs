@@ -425,13 +425,16 @@ impl Plan {
         out.push_str(",\"targets\":");
         push_json_list(out, &group.arms, |out, arm| {
             let target = &self.targets[arm.target];
-            push_fields(out, &[
-                ("arm", &arm.name),
-                ("target_id", &target.id),
-                ("provider", target.provider.as_str()),
-                ("model", &arm.model),
-                ("share", &arm.share(group)),
-            ]);
+            push_fields(
+                out,
+                &[
+                    ("arm", &arm.name),
+                    ("target_id", &target.id),
+                    ("provider", target.provider.as_str()),
+                    ("model", &arm.model),
+                    ("share", &arm.share(group)),
+                ],
+            );
             push(out, format_args!(",\"weight\":{},\"propensity\":{}}}", arm.weight, arm.propensity));
         });
         out.push('}');
@@ -609,22 +612,23 @@ fn push_fields(out: &mut String, fields: &[(&str, &str)]) {
 }
 
 fn push_target(out: &mut String, target: &Target) {
-    push_fields(out, &[
-        ("id", &target.id),
-        ("provider", target.provider.as_str()),
-        ("base_url", &target.base.as_url()),
-        ("key", target.key.as_str()),
-    ]);
+    push_fields(
+        out,
+        &[
+            ("id", &target.id),
+            ("provider", target.provider.as_str()),
+            ("base_url", &target.base.as_url()),
+            ("key", target.key.as_str()),
+        ],
+    );
     out.push('}');
 }
 
 fn push_policy(out: &mut String, policy: &PolicySettings) {
-    push_fields(out, &[
-        ("name", &policy.name),
-        ("type", "content_filter"),
-        ("action", policy.action.as_str()),
-        ("on", "request"),
-    ]);
+    push_fields(
+        out,
+        &[("name", &policy.name), ("type", "content_filter"), ("action", policy.action.as_str()), ("on", "request")],
+    );
     out.push_str(",\"applies_to\":");
     push_json_list(out, &policy.applies_to, |out, name| push_json_text(out, name));
     out.push_str(",\"categories\":");

@@ -9,7 +9,10 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_yaml::{Budget, DuplicateKeyPolicy, Location, MergeKeyPolicy, NonFiniteFloatPolicy, Options, Spanned};
+use serde_yaml::granit_parser::ErrorKind;
+use serde_yaml::{
+    Budget, DuplicateKeyPolicy, ExternalMessageSource, Location, MergeKeyPolicy, NonFiniteFloatPolicy, Options, Spanned,
+};
 
 use super::complaint::{Code, Complaint, Place, Shown, cut, quote};
 use crate::limits::CONFIG_BYTES_MAX;
@@ -25,7 +28,8 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) enum Value {
     Null,
-    Bool(bool),
+    /// True or false: no key takes one, so nobody asks which.
+    Bool,
     Int(i128),
     Float(f64),
     Text(String),
@@ -54,7 +58,7 @@ impl Node {
     pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|entry| entry.key == key),
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::List(_) => None,
+            Value::Null | Value::Bool | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::List(_) => None,
         }
     }
 
@@ -62,7 +66,7 @@ impl Node {
     pub(super) fn text_of(&self, key: &str) -> Option<&str> {
         match &self.entry(key)?.node.value {
             Value::Text(text) => Some(text),
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::List(_) | Value::Map(_) => None,
+            Value::Null | Value::Bool | Value::Int(_) | Value::Float(_) | Value::List(_) | Value::Map(_) => None,
         }
     }
 }
@@ -71,8 +75,9 @@ impl Node {
 const DEPTH_MAX: usize = 24;
 /// Most nodes of a config, aliases expanded. The largest sensible file of 1 MiB has about 130,000.
 const NODES_MAX: usize = 250_000;
-/// Most parser events that aliases may repeat, so that a bomb goes off after some milliseconds.
-const REPLAYED_MAX: usize = 20_000;
+/// Most parser events that aliases may repeat: 4,096 targets may share one map of timeouts, which takes 10 each. A bomb
+/// gets here within some tens of milliseconds.
+const REPLAYED_MAX: usize = 50_000;
 
 /// Reads the `file`-th file. The first thing that is wrong ends it.
 pub(super) fn read(file: usize, bytes: &[u8]) -> Result<Node, Complaint> {
@@ -141,13 +146,15 @@ fn place_of_byte(file: usize, bytes: &[u8], at: usize) -> Place {
 fn options() -> Options {
     let budget: Option<Budget> = serde_yaml::budget! {
         max_depth: DEPTH_MAX,
-        flow_nesting_limit: 4 * DEPTH_MAX,
+        flow_nesting_limit: DEPTH_MAX,
         max_nodes: NODES_MAX,
         max_events: 4 * NODES_MAX,
         max_documents: 2,
         max_total_scalar_bytes: 2 * CONFIG_BYTES_MAX,
         max_recorded_anchor_events: NODES_MAX,
         max_recorded_anchor_bytes: 2 * CONFIG_BYTES_MAX,
+        // Many uses of one anchor are no bomb; what they come to is counted.
+        enforce_alias_anchor_ratio: false,
     };
     serde_yaml::options! {
         budget: budget,
@@ -190,9 +197,9 @@ fn refused(file: usize, error: &serde_yaml::Error) -> Complaint {
             complaint.suggestion = Some("use an alias for the whole value, or repeat the keys".to_owned());
             complaint
         }
-        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
-            fault(Code::TooDeep, place, format!("nested more than {DEPTH_MAX} levels deep"))
-        }
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => too_deep(place),
+        // The scanner, which runs ahead, has a limit of its own for brackets.
+        Error::ExternalMessage { source, .. } if is_recursion_limit(source) => too_deep(place),
         Error::Budget { .. }
         | Error::AliasReplayCounterOverflow { .. }
         | Error::AliasReplayLimitExceeded { .. }
@@ -205,6 +212,14 @@ fn refused(file: usize, error: &serde_yaml::Error) -> Complaint {
         // The crate's enum may grow; whatever else it says is about the syntax.
         other => syntax(place, &other.to_string()),
     }
+}
+
+fn is_recursion_limit(source: &ExternalMessageSource) -> bool {
+    matches!(source, ExternalMessageSource::Parser(error) if *error.kind() == ErrorKind::RecursionLimitExceeded)
+}
+
+fn too_deep(place: Place) -> Complaint {
+    fault(Code::TooDeep, place, format!("nested more than {DEPTH_MAX} levels deep"))
 }
 
 /// The parser's own message, without the place, which we print ourselves; and advice on the commonest slips.
@@ -258,8 +273,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
+        Ok(Value::Bool)
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
@@ -306,7 +321,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 fn settle(node: &mut Node, file: u32) -> Result<(), Complaint> {
     node.place.file = file;
     match &mut node.value {
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => Ok(()),
+        Value::Null | Value::Bool | Value::Int(_) | Value::Float(_) | Value::Text(_) => Ok(()),
         Value::List(items) => items.iter_mut().try_for_each(|item| {
             settle(&mut item.node, file).map_err(|complaint| below(&format!("[{}]", item.index), complaint))
         }),
@@ -411,17 +426,4 @@ fn lay_list(mut below: Vec<Item>, above: Vec<Item>, key: &str) -> Vec<Item> {
         }
     }
     below
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn probe() {
-        for t in ["a: 1\nb: [x, 'y z', \"é\"]\nc:\n  - d: 70.0\n    é: .inf\n  - on\n  - 070\n  - 7_0\n  - 0x46\n  - 0b11\n  - 99999999999999999999\n  - -99999999999999999999\n  - 0o17\n  - +7\n  - 1e2\n  - ~\n  -\n",
-          "a: &x {b: c}\nd: *x\n", "a: 1\na: 2\n", "1: 2\n", "? [a]\n: b\n", ": x\n", "~: x\n", "true: x\n", "a: !foo b\n", "a: 1\n---\nb: 2\n", "a: [1\n", "a:\n\tb: 1\n", "a: b: c\n", "<<: {a: 1}\n", "a: *x\n", "a: &x [*x]\n", "t: [\n a\n]\n", "a: 'x\n", "a: @b\n", "- a\nb: c\n", "a: |\n  text\n  more\nb: >-\n  x\n", "a: !!str 70\nb: !!binary aGk=\nc: !!set {a}\n", "%YAML 1.1\n---\na: 1\n...\n", "a: 1\r\nb: [\r\n", "a: \"\\x\"\n", "---\n", "{}","a: # c\n", "- 'no colon' x\n"] {
-            println!("--- {t:?}\n{:?}", read(0, t.as_bytes()).map_err(|c| (c.code.as_str(), c.place, c.message)));
-        }
-    }
 }

@@ -58,13 +58,18 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let end = if authority.starts_with('[') {
         authority.find(']').ok_or("has a bracket that is never closed")? + 1
     } else {
+        if authority.matches(':').count() > 1 {
+            return Err("has more than one colon outside brackets; an IPv6 address needs them");
+        }
         authority.find(':').unwrap_or(authority.len())
     };
     let (host, rest) = authority.split_at(end);
     match rest.strip_prefix(':') {
         None if rest.is_empty() => Ok((host, None)),
         None => Err("has something between its address and its port"),
-        Some(digits) => Ok((host, Some(port(digits).filter(|&port| port > 0).ok_or("has a port that is not 1 to 65535")?))),
+        Some(digits) => {
+            Ok((host, Some(port(digits).filter(|&port| port > 0).ok_or("has a port that is not 1 to 65535")?)))
+        }
     }
 }
 
@@ -141,8 +146,9 @@ mod tests {
 
     #[test]
     fn a_base_url_is_taken_apart() {
-        // text, (tls, host, port, authority, prefix).
-        let cases: &[(&str, (bool, &str, u16, &str, &str))] = &[
+        /// tls, host, port, authority, prefix.
+        type Parts = (bool, &'static str, u16, &'static str, &'static str);
+        let cases: &[(&str, Parts)] = &[
             ("https://api.openai.com", (true, "api.openai.com", 443, "api.openai.com", "")),
             ("https://api.openai.com/", (true, "api.openai.com", 443, "api.openai.com", "")),
             ("https://api.openai.com/v1", (true, "api.openai.com", 443, "api.openai.com", "")),
@@ -182,7 +188,7 @@ mod tests {
             ("https://host:0", "has a port that is not 1 to 65535"),
             ("https://host:65536", "has a port that is not 1 to 65535"),
             ("https://host:+1", "has a port that is not 1 to 65535"),
-            ("https://::1", "has no host"),
+            ("https://::1", "has more than one colon outside brackets; an IPv6 address needs them"),
             ("https://[::1", "has a bracket that is never closed"),
             ("https://[::1]x:1", "has something between its address and its port"),
             ("https://[1.2.3.4]", "has brackets without an IPv6 address"),
@@ -210,7 +216,9 @@ mod tests {
         for text in ["0.0.0.0:41002", "[::]:0", "localhost:8080", "gateway.internal:1"] {
             assert!(is_listen_address(text), "{text}");
         }
-        for text in ["", "41002", ":41002", "localhost", "::1:80", "[::1]", "host:65536", "host:+1", "host:", "1.2.3:80"] {
+        for text in
+            ["", "41002", ":41002", "localhost", "::1:80", "[::1]", "host:65536", "host:+1", "host:", "1.2.3:80"]
+        {
             assert!(!is_listen_address(text), "{text}");
         }
     }
