@@ -5,7 +5,6 @@
 
 mod permutation;
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::plan::Plan;
@@ -99,8 +98,7 @@ fn known_groups(plan: &Plan) -> String {
     match plan.groups.len() {
         0 => text = "no model groups are configured".to_owned(),
         len if len > NAMES_MAX => {
-            // Writing to a String can't fail.
-            let _ = write!(text, " and {} more", len - NAMES_MAX);
+            text.push_str(&format!(" and {} more", len - NAMES_MAX));
         }
         _ => {}
     }
