@@ -1,3 +1,5 @@
+//! `kt`: the operator's hand.
+
 mod events;
 
 use clap::Parser;
