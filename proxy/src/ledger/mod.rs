@@ -22,7 +22,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::resume_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -106,14 +106,20 @@ impl Ledger {
     /// The epoch's first record says which plan is in force.
     ///
     /// # Errors
-    /// The directory or the file can't be made, or the thread can't be started.
+    /// The directory or the file can't be made, or the thread can't be started. The text says so, with the path.
     pub fn start(state: &StateDir, cores: usize, plan: &Arc<Plan>, clock: Clock) -> io::Result<(Self, Vec<Quill>)> {
         let dir = state.events();
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        let newest = Segment::list(&dir)?.last().map_or(0, |segment| segment.log_epoch);
-        let log_epoch = newest.checked_add(1).ok_or_else(|| io::Error::other("the log has no epoch left"))?;
+        Self::start_in(&dir, cores, plan, clock).map_err(|error| {
+            io::Error::new(error.kind(), format!("can't open the event log in {}: {error}", dir.display()))
+        })
+    }
+
+    fn start_in(dir: &Path, cores: usize, plan: &Arc<Plan>, clock: Clock) -> io::Result<(Self, Vec<Quill>)> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let newest = Segment::list(dir)?.last().map_or(0, |segment| segment.log_epoch);
+        let log_epoch = newest.checked_add(1).ok_or_else(|| io::Error::other("no number is left for this start"))?;
         let segment = Segment { log_epoch, first_seq: 1 };
-        let file = segment.create(&dir)?;
+        let file = segment.create(dir)?;
 
         let stamp = Stamp { log_epoch, seq: 1, wall_start_ns: clock.wall_start_ns, salt: fastrand::u16(..) };
         let shared = Arc::new(Shared::new(cores));
@@ -252,6 +258,15 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
         }
         assert_eq!(fs::metadata(state.events()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_log_that_can_not_be_opened_is_said_with_its_path() {
+        let dir = tempdir().unwrap();
+        let (state, _lock) = StateDir::open(Some(dir.path())).unwrap();
+        fs::write(state.events(), "").unwrap();
+        let error = Ledger::start(&state, 1, &sample::plan(1), CLOCK).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("can't open the event log in {}: ", state.events().display())), "{error}");
     }
 
     #[test]

@@ -253,9 +253,10 @@ mod tests {
             match self.script.first().copied() {
                 Some(Do::Take(len)) => {
                     self.script.remove(0);
-                    self.calls.push("short");
-                    self.bytes.extend_from_slice(&bytes[..len]);
-                    Ok(len)
+                    let taken = len.min(bytes.len());
+                    self.calls.push(if taken < bytes.len() { "short" } else { "whole" });
+                    self.bytes.extend_from_slice(&bytes[..taken]);
+                    Ok(taken)
                 }
                 Some(Do::Refuse) => {
                     self.script.remove(0);
@@ -320,6 +321,15 @@ mod tests {
             assert_eq!(seqs(&disk.bytes), [1, 2, 3]);
             assert_eq!(counts(&shared), [3]);
         }
+    }
+
+    #[test]
+    fn what_was_written_before_a_short_write_stays() {
+        let mut disk = Disk { script: vec![Do::Take(usize::MAX), Do::Take(5_000), Do::Refuse], ..Disk::default() };
+        let shared = Arc::new(Shared::new(1));
+        write(&mut disk, &shared, (0..20).map(|nth| batch(0, nth * 100..(nth + 1) * 100))).unwrap();
+        assert_eq!(disk.calls, ["whole", "short", "cut", "refused", "whole"]);
+        assert_eq!(seqs(&disk.bytes), (1..=2_000).collect::<Vec<_>>());
     }
 
     #[test]
