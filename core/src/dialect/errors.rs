@@ -153,12 +153,14 @@ const fn code(kind: Kind) -> &'static str {
     }
 }
 
-/// The path of the field that is to blame. Where a field is, its path is the first word of the detail.
+/// The path of the field that is to blame. Where a field is, its path is the first word of the detail, plain or between
+/// backticks.
 fn param(fault: &Fault) -> Option<&str> {
     if !matches!(fault.kind, Kind::InvalidField | Kind::NotExpressible | Kind::DuplicateKey) {
         return None;
     }
     let (first, _) = fault.detail.as_deref()?.split_once(' ')?;
+    let first = first.trim_matches('`');
     let is_path = first.starts_with(|c: char| c.is_ascii_alphabetic())
         && first.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.[]".contains(&b));
     // "the body must be an object" blames no field.
@@ -242,7 +244,7 @@ mod tests {
             ),
             (Kind::InvalidField, "stop[1] must be text", Some("stop[1]")),
             (Kind::InvalidField, "the body must be an object", None),
-            (Kind::InvalidField, "`model` must be text", None),
+            (Kind::InvalidField, "`model` must be text", Some("model")),
             (Kind::NotExpressible, "… is not a field of chat completions", None),
             (Kind::NotExpressible, "n", None),
             (Kind::AnswerNotUnderstood, "content[0].type is \"thinking\"", None),

@@ -1,7 +1,7 @@
 //! The vendors' languages, and what passes between client and vendor.
 //!
 //! A client speaks OpenAI's chat completions. To a vendor that speaks them too, everything passes as it is, and
-//! [`Onlooker`] only looks (`identity`). To one that speaks Anthropic's messages the request, the answer, its stream
+//! [`look`] only looks (`identity`). To one that speaks Anthropic's messages the request, the answer, its stream
 //! and its errors are translated, by way of a neutral form (`chat`) that one dialect's file reads and the other's
 //! writes: `openai` and `anthropic` are mirror images. Their first lines hold the table of what is carried,
 //! approximated, refused and lost.
@@ -22,7 +22,7 @@ pub use errors::{error_body, error_event};
 pub use fields::{
     ANTHROPIC_VERSION, Credential, credential, is_request_id, passes_to_client, passes_to_vendor, path, required,
 };
-pub use identity::{Onlooker, Seen};
+pub use identity::{Seen, look};
 
 use crate::fault::{Fault, Kind, Phase};
 use crate::json::{Scratch, scan};
@@ -105,12 +105,14 @@ pub fn translate_error(status: u16, body: &[u8], out: &mut Vec<u8>) {
 pub struct Translator {
     reader: anthropic::Reader,
     writer: openai::Writer,
+    scratch: Scratch,
 }
 
 impl Translator {
     /// For one answer.
     pub fn new(naming: &Naming<'_>, wanted: Wanted) -> Self {
-        Self { reader: anthropic::Reader::default(), writer: openai::Writer::new(naming, wanted) }
+        let writer = openai::Writer::new(naming, wanted);
+        Self { reader: anthropic::Reader::default(), writer, scratch: Scratch::default() }
     }
 
     /// Appends to `out` what `event` is in the client's language: whole events, often one, sometimes none.
@@ -120,7 +122,9 @@ impl Translator {
     /// `VendorErrorInStream` or `AnswerNotUnderstood`. In either case the error event that tells the client has been
     /// appended to `out`; after it the connection has to be aborted, and this translator is of no more use.
     pub fn push(&mut self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<Note, Fault> {
-        let delta = match self.reader.read(event.data) {
+        // A comment says nothing.
+        let Some(data) = event.data.as_deref() else { return Ok(Note::default()) };
+        let delta = match self.reader.read(data, &mut self.scratch) {
             Ok(delta) => delta,
             Err(fault) => {
                 error_event(Dialect::OpenAi, &fault, out);
@@ -682,7 +686,7 @@ mod tests {
     }
 
     fn event(data: &str) -> Event<'_> {
-        Event { event: b"", data: data.as_bytes() }
+        Event { raw: b"", event: None, data: Some(data.as_bytes().into()) }
     }
 
     fn chunk(rest: &str) -> String {
@@ -740,6 +744,19 @@ mod tests {
         let (texts, notes, _) = stream(&mut translator(false), &[START, block]);
         assert_eq!(texts[1], choice(r#"{"content":"early"}"#, "null", ""));
         assert!(notes[1].content);
+    }
+
+    #[test]
+    fn a_comment_of_the_vendor_says_nothing() {
+        let (mut out, comment) = (Vec::new(), Event { raw: b": hello\n\n", event: None, data: None });
+        assert_eq!(translator(false).push(&comment, &mut out), Ok(Note::default()));
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn an_answer_begins_once() {
+        let (texts, _, fault) = stream(&mut translator(false), &[START, START]);
+        assert_eq!((texts[1].as_str(), fault), ("", None));
     }
 
     #[test]
@@ -806,7 +823,7 @@ mod tests {
             (&["{}"], "type is missing"),
             (&[r#"{"type":7}"#], "type is missing"),
             (&[HELLO], r#"type "content_block_delta" comes out of order"#),
-            (&[START, START], r#"type "message_start" comes out of order"#),
+            (&[START, STOP, START], r#"type "message_start" comes out of order"#),
             (&[START, END], r#"type "message_stop" comes out of order"#),
             (&[START, STOP, HELLO], r#"type "content_block_delta" comes out of order"#),
             (&[r#"{"type":"message_start"}"#], "message is missing"),
