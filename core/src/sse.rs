@@ -204,7 +204,11 @@ pub fn write_event(out: &mut Vec<u8>, event: Option<&str>, data: &[u8]) {
 mod tests {
     use super::*;
 
+    /// Event and data.
     type Seen = (Option<&'static str>, Option<&'static str>);
+
+    /// The same of an event that was read.
+    type Read = (Option<Vec<u8>>, Option<Vec<u8>>);
 
     /// Streams with LF line ends, the events in them, and what is left over.
     const CASES: &[(&str, &[Seen], &str)] = &[
@@ -229,7 +233,7 @@ mod tests {
     ];
 
     /// Feeds the pieces to a splitter, and reads the events of each whole piece as soon as it is whole.
-    fn read<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> (Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>, Vec<u8>) {
+    fn read<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> (Vec<Read>, Vec<u8>) {
         let (mut splitter, mut buffer, mut seen) = (Splitter::new(), Vec::new(), Vec::new());
         let mut take = |buffer: &mut Vec<u8>, whole: usize| {
             let mut raw = Vec::new();

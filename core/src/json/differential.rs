@@ -233,21 +233,23 @@ fn damaged_texts_are_refused_where_simd_json_refuses_them() {
     let mut generator = Generator { rng: fastrand::Rng::with_seed(4627), text: Vec::new() };
     let mut scratch = Scratch::default();
     let (mut good, mut exceptions) = (0, 0);
-    for _ in 0..20_000 {
+    for _ in 0..12_000 {
         generator.text();
         generator.damage();
         let text = generator.text.clone();
         exceptions += usize::from(check(&text, &mut scratch).is_some());
         good += usize::from(scan_any(&text, &mut scratch).is_ok());
     }
-    assert!((2_000..18_000).contains(&good), "{good} of 20000 texts are good");
-    assert!(exceptions < 2_000, "{exceptions} of 20000 texts are exceptions");
+    assert!((1_200..10_800).contains(&good), "{good} of 12000 texts are good");
+    assert!(exceptions < 1_200, "{exceptions} of 12000 texts are exceptions");
 }
 
 /// The suite of Nicolas Seriot (nst/JSONTestSuite): what must be read, what must be refused, and what may be either.
 #[test]
 fn the_published_suite_is_decided_as_it_demands() {
     let Some(corpus) = std::env::var_os("KT_CORPUS") else {
+        let demanded = std::env::var("KT_NO_SKIP").is_ok_and(|list| list.split(',').any(|each| each == "corpus"));
+        assert!(!demanded, "KT_NO_SKIP demands the corpus, but KT_CORPUS names none");
         eprintln!("SKIPPED: KT_CORPUS names no corpus");
         return;
     };

@@ -3,6 +3,7 @@
 //! A descent by recursion, which [`JSON_DEPTH_MAX`] bounds, over bytes that were found to be UTF-8 at the start. Each
 //! byte is read once; long runs of text within strings go by eight bytes at a time.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::fmt::Write as _;
 
@@ -423,11 +424,14 @@ impl Name {
     }
 
     fn equals(self, other: Self, text: &[u8]) -> bool {
-        if self.escaped || other.escaped {
-            Unescaped::new(self.inside(text)).eq(Unescaped::new(other.inside(text)))
-        } else {
-            self.span.len() == other.span.len() && self.span.of(text) == other.span.of(text)
-        }
+        let lengths_may_agree = self.escaped || other.escaped || self.span.len() == other.span.len();
+        lengths_may_agree && self.order(other, text).is_eq()
+    }
+
+    /// An order of names as they read unescaped; which one doesn't matter.
+    fn order(self, other: Self, text: &[u8]) -> Ordering {
+        let (one, two) = (self.inside(text), other.inside(text));
+        if self.escaped || other.escaped { Unescaped::new(one).cmp(Unescaped::new(two)) } else { one.cmp(two) }
     }
 
     fn hash(self, text: &[u8]) -> u32 {
@@ -446,7 +450,7 @@ fn first_duplicate_of_many(text: &[u8], names: &[Name], marks: &mut Vec<(u32, u3
     marks.clear();
     marks.extend(names.iter().zip(0..).map(|(name, nth)| (name.hash(text), nth)));
     marks.sort_unstable_by(|one, two| {
-        let contents = || Unescaped::new(name(one).inside(text)).cmp(Unescaped::new(name(two).inside(text)));
+        let contents = || name(one).order(name(two), text);
         one.0.cmp(&two.0).then_with(contents).then(one.1.cmp(&two.1))
     });
     let repeats = marks.windows(2).filter(|pair| pair[0].0 == pair[1].0 && name(&pair[0]).equals(name(&pair[1]), text));
@@ -706,8 +710,10 @@ mod tests {
         let good = names("\"n\":0");
         let mut scratch = Scratch::default();
         assert_eq!(scan(good.as_bytes(), &mut scratch).map(|object| object.fields().len()), Ok(20_001));
-        let fault = problem(names("\"n77\":0").as_bytes()).expect("a duplicate");
-        assert_eq!((fault.problem, fault.column), (Problem::Duplicate { path: "n77".to_owned() }, 1 + good.len() - 6));
+        let again: Vec<_> = (500..600).map(|nth| format!("\"n{nth}\":0")).collect();
+        let fault = problem(names(&again.join(",")).as_bytes()).expect("a duplicate");
+        assert_eq!(fault.problem, Problem::Duplicate { path: "n500".to_owned() }, "the first of many");
+        assert_eq!(fault.column, 1 + good.len() - "\"n\":0}".len(), "where it comes again");
 
         scratch.reset();
         assert!(scratch.names.capacity() <= NAMES_KEPT, "what an odd text took is given back");
