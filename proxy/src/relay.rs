@@ -8,7 +8,7 @@
 //! thing ever left out is the usage chunk that the gateway itself had asked for.
 
 use kt_core::config::plan::{Arm, Group, Target};
-use kt_core::dialect::{self, Dialect, Naming, Onlooker, Translator, Wanted};
+use kt_core::dialect::{self, Dialect, Naming, Translator, Wanted};
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::head::Known;
 use kt_core::http1::write;
@@ -175,7 +175,6 @@ async fn pass_stream(
     company: &mut Company<'_>,
 ) -> Result<Option<Fault>, Fault> {
     let framing = heading.framing_of_unknown_length();
-    let mut onlooker = Onlooker::default();
     let mut note = None;
     let mut events = Events::default();
     let mut out = heading.head_of(answer, framing, company);
@@ -183,7 +182,7 @@ async fn pass_stream(
     let mut more = answer.take_read(&mut events.bytes)?;
     loop {
         for event in events.whole() {
-            let seen = onlooker.look(&event);
+            let seen = dialect::look(&event);
             if seen.content {
                 company.record.content(answer.read_ns);
             }

@@ -53,11 +53,7 @@ pub struct Applied {
 /// # Errors
 ///
 /// What lint says, or which file can't be read.
-pub fn load(
-    files: &[PathBuf],
-    ordinal: u64,
-    previous: Option<&Plan>,
-) -> Result<(Deployment, Fixed, String), Rejected> {
+pub fn load(files: &[PathBuf], ordinal: u64, previous: Option<&Plan>) -> Result<(Deployment, Fixed, String), Rejected> {
     let mut sources = Vec::with_capacity(files.len());
     for file in files {
         sources.push(read(file)?);

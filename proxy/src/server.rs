@@ -174,9 +174,9 @@ fn bind(listen: &str, port: Option<u16>, cores: usize) -> Result<(Vec<TcpListene
         address.set_port(port);
     }
     let say = |address: SocketAddr, error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "cannot listen on {address}: the port is in use; stop what uses it, or choose another with --port"
-        ),
+        io::ErrorKind::AddrInUse => {
+            format!("cannot listen on {address}: the port is in use; stop what uses it, or choose another with --port")
+        }
         _ => format!("cannot listen on {address}: {error}"),
     };
     if address.port() != 0 {

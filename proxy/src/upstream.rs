@@ -307,7 +307,6 @@ impl Upstream {
     fn is_stale(&self, kind: Kind) -> bool {
         self.reused && matches!(kind, Kind::SendFailed | Kind::AnswerMissing) && self.sent.elapsed() < STALE_WITHIN
     }
-
 }
 
 impl Drop for Upstream {

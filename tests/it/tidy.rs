@@ -125,8 +125,11 @@ fn unsafe_stands_only_where_a_crate_says_so() {
         for source in sources(floor) {
             let stem = Path::new(&source.path).file_stem().expect("a file").to_string_lossy().into_owned();
             let named = root().join(crate_folder).join("src/lib.rs").exists()
-                && lib(crate_folder).lines().any(|line| line.contains("`unsafe`") && line.contains(&format!("[`{stem}`]")));
-            let blocks = source.code_lines().filter(|(_, line)| line.contains("unsafe {") || line.contains("unsafe impl"));
+                && lib(crate_folder)
+                    .lines()
+                    .any(|line| line.contains("`unsafe`") && line.contains(&format!("[`{stem}`]")));
+            let blocks =
+                source.code_lines().filter(|(_, line)| line.contains("unsafe {") || line.contains("unsafe impl"));
             for (number, _) in blocks {
                 let before: Vec<&str> = source.text.lines().take(number - 1).collect();
                 let explained = before.iter().rev().take_while(|line| line.trim_start().starts_with("//"));

@@ -27,7 +27,7 @@ use simd_json::tape;
 use super::chat::{Answer, Chat, Delta, Part, Role, Stop, VendorError};
 use super::path::{Path, shown};
 use crate::fault::Fault;
-use crate::json::{Scratch, Value, escape_into, scan};
+use crate::json::{Object, Scratch, Value, escape_into, scan};
 use crate::tally::{Usage, UsageSource};
 
 /// `max_tokens` of a request that names none, since Anthropic insists on one. It is the most that the oldest models still
@@ -164,7 +164,7 @@ fn unasked(at: &Path<'_>, kind: &str) -> Fault {
 fn read_stop(reason: Option<&str>, at: &Path<'_>) -> Result<Stop, Fault> {
     match reason {
         Some("end_turn") => Ok(Stop::EndOfTurn),
-        Some("stop_sequence") => Ok(Stop::StopSequence),
+        Some("stop_sequence") => Ok(Stop::Sequence),
         Some("max_tokens") => Ok(Stop::MaxTokens),
         Some("model_context_window_exceeded") => Ok(Stop::ContextFull),
         Some("tool_use") => Ok(Stop::ToolUse),
@@ -181,7 +181,6 @@ pub(super) struct Reader {
     state: Reading,
     counts: Counts,
     model: Option<Box<str>>,
-    scratch: Scratch,
 }
 
 /// How far a stream is.
@@ -199,18 +198,20 @@ enum Reading {
 }
 
 impl Reader {
-    /// Reads the data of one event. What comes after `message_stop` says nothing.
+    /// Reads the data of one event; `scratch` is memory that is used again. What comes after `message_stop` says nothing.
     ///
     /// # Errors
     ///
     /// `AnswerNotUnderstood`, with the path of what is not as documented, or was not asked for.
-    pub(super) fn read<'a>(&mut self, data: &'a [u8]) -> Result<Delta<'a>, Fault> {
+    pub(super) fn read<'a>(&mut self, data: &'a [u8], scratch: &mut Scratch) -> Result<Delta<'a>, Fault> {
         let root = Path::Root;
-        let event = scan(data, &mut self.scratch).map_err(|_| root.strange("of an event is not JSON"))?.value();
+        let event = &scan(data, scratch).map_err(|_| root.strange("of an event is not JSON"))?;
         let kind = event.get("type").and_then(Value::to_str).ok_or_else(|| root.field("type").strange("is missing"))?;
         match (self.state, &*kind) {
             (Reading::Over, _) => Ok(Delta::Nothing),
-            (Reading::Before | Reading::Message | Reading::Stopped, "error") => Ok(Delta::Failed(error_of(event))),
+            (Reading::Before | Reading::Message | Reading::Stopped, "error") => {
+                Ok(Delta::Failed(error_of(event.value())))
+            }
             (Reading::Before | Reading::Message | Reading::Stopped, "ping") => Ok(Delta::Alive),
             (Reading::Before | Reading::Message, "message_start") => self.begin(event),
             (Reading::Message, "content_block_start") => read_start(event),
@@ -254,8 +255,8 @@ impl Reader {
         self.model.as_deref()
     }
 
-    /// Hosts of these models have been seen to say it twice; the answer begins once.
-    fn begin<'a>(&mut self, event: Value<'a>) -> Result<Delta<'a>, Fault> {
+    /// Streams are known that say it twice (the tests of Vercel's AI SDK hold one); the answer begins once.
+    fn begin<'a>(&mut self, event: &Object<'a, '_>) -> Result<Delta<'a>, Fault> {
         let message = event.get("message").ok_or_else(|| Path::Root.field("message").strange("is missing"))?;
         self.model = message.get("model").and_then(Value::to_str).map(Into::into);
         self.counts.read(message.get("usage"));
@@ -264,7 +265,7 @@ impl Reader {
     }
 
     /// Usage is cumulative: what this event says replaces what was said before.
-    fn stop<'a>(&mut self, event: Value<'a>) -> Result<Delta<'a>, Fault> {
+    fn stop<'a>(&mut self, event: &Object<'a, '_>) -> Result<Delta<'a>, Fault> {
         self.counts.read(event.get("usage"));
         let reason = event.get("delta").and_then(|delta| delta.get("stop_reason")).and_then(Value::to_str);
         if self.state == Reading::Stopped || reason.is_none() {
@@ -277,7 +278,7 @@ impl Reader {
 }
 
 /// A block's start may hold text already.
-fn read_start(event: Value<'_>) -> Result<Delta<'_>, Fault> {
+fn read_start<'a>(event: &Object<'a, '_>) -> Result<Delta<'a>, Fault> {
     let root = Path::Root;
     let at = root.field("content_block");
     let block = event.get("content_block").ok_or_else(|| at.strange("is missing"))?;
@@ -287,7 +288,7 @@ fn read_start(event: Value<'_>) -> Result<Delta<'_>, Fault> {
     }
 }
 
-fn read_delta(event: Value<'_>) -> Result<Delta<'_>, Fault> {
+fn read_delta<'a>(event: &Object<'a, '_>) -> Result<Delta<'a>, Fault> {
     let root = Path::Root;
     let at = root.field("delta");
     let delta = event.get("delta").ok_or_else(|| at.strange("is missing"))?;

@@ -81,7 +81,7 @@ pub(super) enum Stop {
     /// It had said what it had to say.
     EndOfTurn,
     /// It came upon one of the request's stop sequences.
-    StopSequence,
+    Sequence,
     /// It had used the tokens that the request allows.
     MaxTokens,
     /// It had used the tokens that the model has.

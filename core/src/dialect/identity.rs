@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::openai;
-use crate::json::{Kind, Scratch, Value, scan};
+use crate::json::{Kind, Scratch, Span, Value, scan};
 use crate::sse::Event;
 use crate::tally::Usage;
 
@@ -29,52 +29,59 @@ pub struct Seen<'a> {
     pub done: bool,
 }
 
-/// Looks at the events of one stream after another; its memory is used again.
-#[derive(Debug, Default)]
-pub struct Onlooker {
-    scratch: Scratch,
+/// The fields of a delta that are the answer itself, as they stand in a text. OpenAI's are documented;
+/// `reasoning_content` is DeepSeek's word, also of xAI, `reasoning` that of OpenRouter and Groq.
+const CONTENT: [&[u8]; 7] = [
+    b"\"content\"",
+    b"\"reasoning_content\"",
+    b"\"reasoning\"",
+    b"\"tool_calls\"",
+    b"\"refusal\"",
+    b"\"function_call\"",
+    b"\"audio\"",
+];
+
+/// Looks at one event of a stream. A comment, or what is not a JSON object, says nothing.
+///
+/// The text is walked without being checked first: whatever it is, it passes, and the check would take longer than all
+/// the rest. Names are compared as they are written, since no vendor escapes a name.
+pub fn look<'e>(event: &'e Event<'_>) -> Seen<'e> {
+    event.data.as_deref().map_or_else(Seen::default, look_at)
 }
 
-/// The fields of a delta that are the answer itself. OpenAI's are documented; `reasoning_content` is DeepSeek's word,
-/// also of xAI and Mistral's hosts, `reasoning` that of OpenRouter and Groq.
-const CONTENT: [&str; 7] =
-    ["content", "reasoning_content", "reasoning", "tool_calls", "refusal", "function_call", "audio"];
-
-impl Onlooker {
-    /// Looks at one event. A comment, or what is not a JSON object, says nothing.
-    pub fn look<'e>(&mut self, event: &'e Event<'_>) -> Seen<'e> {
-        event.data.as_deref().map_or_else(Seen::default, |data| self.look_at(data))
-    }
-
-    fn look_at<'a>(&mut self, data: &'a [u8]) -> Seen<'a> {
-        if data.trim_ascii() == b"[DONE]" {
-            return Seen { done: true, ..Seen::default() };
-        }
-        let Ok(chunk) = scan(data, &mut self.scratch) else { return Seen::default() };
-        let mut seen = Seen::default();
-        let mut no_choices = false;
-        for field in chunk.fields() {
-            let value = Value::at(data, field.value);
-            match Value::at(data, field.name).to_str().as_deref() {
-                Some("choices") => {
-                    no_choices = field.kind == Kind::Array && is_blank(value);
-                    seen.content = value.items().any(|choice| choice.get("delta").is_some_and(brings_content));
-                }
-                Some("usage") => seen.usage = openai::read_usage(value).or(seen.usage),
-                // Groq says it here, whether or not it was asked.
-                Some("x_groq") => seen.usage = seen.usage.or_else(|| openai::read_usage(value.get("usage")?)),
-                Some("model") => seen.model = value.to_str().filter(|model| !model.is_empty()),
-                Some("error") => seen.error = !value.is_null(),
-                Some(_) | None => {}
+fn look_at(data: &[u8]) -> Seen<'_> {
+    let data = data.trim_ascii();
+    let mut seen = Seen { done: data == b"[DONE]", ..Seen::default() };
+    let mut no_choices = false;
+    let mut has_usage = false;
+    for (name, value) in Value::at(data, Span::new(0, data.len())).fields() {
+        match name.raw() {
+            b"\"choices\"" => {
+                no_choices = value.kind() == Kind::Array && is_blank(value);
+                seen.content = value.items().any(brings_content);
             }
+            b"\"usage\"" if value.kind() == Kind::Object => {
+                has_usage = true;
+                seen.usage = openai::read_usage(value);
+            }
+            // Groq says it here, whether or not it was asked.
+            b"\"x_groq\"" if !has_usage => seen.usage = value.get("usage").and_then(openai::read_usage),
+            b"\"model\"" => seen.model = value.to_str().filter(|model| !model.is_empty()),
+            b"\"error\"" => seen.error = !value.is_null(),
+            _ => {}
         }
-        seen.usage_chunk = no_choices && chunk.get("usage").is_some_and(|usage| usage.kind() == Kind::Object);
-        seen
     }
+    // An event that may be left out has to be what it seems.
+    seen.usage_chunk = no_choices && has_usage && scan(data, &mut Scratch::default()).is_ok();
+    seen
 }
 
-fn brings_content(delta: Value<'_>) -> bool {
-    delta.fields().any(|(name, value)| CONTENT.iter().any(|content| name.is(content)) && !is_blank(value))
+/// The delta of a choice, once per event.
+fn brings_content(choice: Value<'_>) -> bool {
+    let mut fields = choice.fields();
+    let delta = fields.find(|(name, _)| name.raw() == b"\"delta\"");
+    delta
+        .is_some_and(|(_, delta)| delta.fields().any(|(name, value)| CONTENT.contains(&name.raw()) && !is_blank(value)))
 }
 
 /// Whether there is nothing in a string, a list or an object; other values hold no content.
@@ -107,7 +114,6 @@ mod tests {
         (r#"{"choices":[{"delta":{"function_call":{"name":"f"}}}]}"#, true),
         (r#"{"choices":[{"delta":{"audio":{"data":"x"}}}]}"#, true),
         (r#"{"choices":[{"delta":{"content":[{"type":"text","text":"Hi"}]}}]}"#, true),
-        (r#"{"choices":[{"delta":{"cont\u0065nt":"Hi"}}]}"#, true),
         // Azure's first chunk.
         (r#"{"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":[]}"#, false),
         (r#"{"choices":null}"#, false),
@@ -118,10 +124,27 @@ mod tests {
     ];
 
     #[test]
+    fn a_comment_says_nothing() {
+        let stream = b": OPENROUTER PROCESSING\n\ndata: {\"model\":\"m\"}\n\n";
+        let events: Vec<_> = crate::sse::events(stream).collect();
+        let seen: Vec<_> = events.iter().map(look).collect();
+        assert_eq!(seen[0], Seen::default());
+        assert_eq!(seen[1].model.as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn a_chunk_that_is_not_json_is_never_one_to_leave_out() {
+        let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}"#;
+        assert!(look_at(format!(r#"{{"choices":[],{usage}}}"#).as_bytes()).usage_chunk);
+        for broken in ["", "}}", ",}", "} x"] {
+            assert!(!look_at(format!(r#"{{"choices":[],{usage}{broken}"#).as_bytes()).usage_chunk, "{broken}");
+        }
+    }
+
+    #[test]
     fn only_a_piece_of_the_answer_is_content() {
-        let mut onlooker = Onlooker::default();
         for (data, content) in CONTENT_CASES {
-            assert_eq!(onlooker.look_at(data.as_bytes()).content, *content, "{data}");
+            assert_eq!(look_at(data.as_bytes()).content, *content, "{data}");
         }
     }
 
@@ -142,9 +165,8 @@ mod tests {
             (format!(r#"{{"choices":[],"x_groq":{{"usage":{usage}}},"usage":{usage}}}"#), true, true),
             (r#"{"choices":[],"x_groq":{"id":"req"}}"#.to_owned(), false, false),
         ];
-        let mut onlooker = Onlooker::default();
         for (data, has_usage, chunk) in cases {
-            let seen = onlooker.look_at(data.as_bytes());
+            let seen = look_at(data.as_bytes());
             assert_eq!((seen.usage.is_some(), seen.usage_chunk), (has_usage, chunk), "{data}");
             assert!(seen.usage.is_none_or(|usage| usage.total_tokens == 3), "{data}");
         }
@@ -152,11 +174,10 @@ mod tests {
 
     #[test]
     fn the_model_the_end_and_errors_are_seen() {
-        let mut onlooker = Onlooker::default();
-        assert_eq!(onlooker.look_at(br#"{"model":"gpt-4o-2024","choices":[]}"#).model.as_deref(), Some("gpt-4o-2024"));
-        assert_eq!(onlooker.look_at(br#"{"model":"meta\/llama"}"#).model.as_deref(), Some("meta/llama"));
-        assert_eq!(onlooker.look_at(br#"{"model":""}"#).model, None);
-        assert_eq!(onlooker.look_at(br#"{"model":7}"#).model, None);
+        assert_eq!(look_at(br#"{"model":"gpt-4o-2024","choices":[]}"#).model.as_deref(), Some("gpt-4o-2024"));
+        assert_eq!(look_at(br#"{"model":"meta\/llama"}"#).model.as_deref(), Some("meta/llama"));
+        assert_eq!(look_at(br#"{"model":""}"#).model, None);
+        assert_eq!(look_at(br#"{"model":7}"#).model, None);
         for (data, done, error) in [
             ("[DONE]", true, false),
             (" [DONE] ", true, false),
@@ -165,7 +186,7 @@ mod tests {
             (r#"{"error":"no"}"#, false, true),
             (r#"{"error":null,"choices":[]}"#, false, false),
         ] {
-            let seen = onlooker.look_at(data.as_bytes());
+            let seen = look_at(data.as_bytes());
             assert_eq!((seen.done, seen.error), (done, error), "{data}");
         }
     }

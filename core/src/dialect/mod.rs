@@ -1,7 +1,7 @@
 //! The vendors' languages, and what passes between client and vendor.
 //!
 //! A client speaks OpenAI's chat completions. To a vendor that speaks them too, everything passes as it is, and
-//! [`Onlooker`] only looks (`identity`). To one that speaks Anthropic's messages the request, the answer, its stream
+//! [`look`] only looks (`identity`). To one that speaks Anthropic's messages the request, the answer, its stream
 //! and its errors are translated, by way of a neutral form (`chat`) that one dialect's file reads and the other's
 //! writes: `openai` and `anthropic` are mirror images. Their first lines hold the table of what is carried,
 //! approximated, refused and lost.
@@ -22,7 +22,7 @@ pub use errors::{error_body, error_event};
 pub use fields::{
     ANTHROPIC_VERSION, Credential, credential, is_request_id, passes_to_client, passes_to_vendor, path, required,
 };
-pub use identity::{Onlooker, Seen};
+pub use identity::{Seen, look};
 
 use crate::fault::{Fault, Kind, Phase};
 use crate::json::{Scratch, scan};
@@ -105,12 +105,14 @@ pub fn translate_error(status: u16, body: &[u8], out: &mut Vec<u8>) {
 pub struct Translator {
     reader: anthropic::Reader,
     writer: openai::Writer,
+    scratch: Scratch,
 }
 
 impl Translator {
     /// For one answer.
     pub fn new(naming: &Naming<'_>, wanted: Wanted) -> Self {
-        Self { reader: anthropic::Reader::default(), writer: openai::Writer::new(naming, wanted) }
+        let writer = openai::Writer::new(naming, wanted);
+        Self { reader: anthropic::Reader::default(), writer, scratch: Scratch::default() }
     }
 
     /// Appends to `out` what `event` is in the client's language: whole events, often one, sometimes none.
@@ -122,7 +124,7 @@ impl Translator {
     pub fn push(&mut self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<Note, Fault> {
         // A comment says nothing.
         let Some(data) = event.data.as_deref() else { return Ok(Note::default()) };
-        let delta = match self.reader.read(data) {
+        let delta = match self.reader.read(data, &mut self.scratch) {
             Ok(delta) => delta,
             Err(fault) => {
                 error_event(Dialect::OpenAi, &fault, out);
@@ -742,6 +744,13 @@ mod tests {
         let (texts, notes, _) = stream(&mut translator(false), &[START, block]);
         assert_eq!(texts[1], choice(r#"{"content":"early"}"#, "null", ""));
         assert!(notes[1].content);
+    }
+
+    #[test]
+    fn a_comment_of_the_vendor_says_nothing() {
+        let (mut out, comment) = (Vec::new(), Event { raw: b": hello\n\n", event: None, data: None });
+        assert_eq!(translator(false).push(&comment, &mut out), Ok(Note::default()));
+        assert!(out.is_empty());
     }
 
     #[test]

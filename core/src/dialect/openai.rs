@@ -365,7 +365,7 @@ fn write_parts(parts: &[Part<'_>], out: &mut Vec<u8>) {
 
 const fn finish_reason(stop: Stop) -> &'static str {
     match stop {
-        Stop::EndOfTurn | Stop::StopSequence | Stop::Paused => "stop",
+        Stop::EndOfTurn | Stop::Sequence | Stop::Paused => "stop",
         Stop::MaxTokens | Stop::ContextFull => "length",
         Stop::ToolUse => "tool_calls",
         Stop::Refusal => "content_filter",
