@@ -10,7 +10,8 @@ pub struct Fault {
     pub kind: Kind,
     /// When it happened.
     pub phase: Phase,
-    /// The field or value that is to blame, said to the client. Never a secret, never the text of a prompt.
+    /// The field or value that is to blame, said to the client. Never a secret, never the text of a prompt. Where a field
+    /// is to blame its path comes first, then a space: a client that asks in OpenAI's language gets it as `param`.
     pub detail: Option<Cow<'static, str>>,
 }
 

@@ -64,7 +64,8 @@ pub struct Note {
 /// # Errors
 ///
 /// `InvalidField` (400) or `NotExpressible` (422), the path of what is to blame first in the detail. `MalformedJson`
-/// for a body that [`scan`] would have refused, and for a number that no 64 bits can hold. `out` is then as it was.
+/// for what is no JSON, and for a whole number that 64 bits can't hold. `out` is then as it was. Names that stand twice
+/// are not looked for here: [`ask::read`](crate::ask::read) has refused them.
 pub fn translate_request(body: &[u8], model: &str, out: &mut Vec<u8>) -> Result<Wanted, Fault> {
     // simd-json unescapes in place.
     let mut copy = body.to_vec();
@@ -848,6 +849,98 @@ mod tests {
     fn an_event_of_a_type_to_come_is_left_out() {
         let (texts, _, fault) = stream(&mut translator(false), &[START, r#"{"type":"weather","sun":true}"#]);
         assert_eq!((texts[1].as_str(), fault), ("", None));
+    }
+
+    #[test]
+    fn usage_is_read_as_each_vendor_counts() {
+        use Dialect::{Anthropic, OpenAi};
+        // Vendor, object, and [prompt, completion, total, cached, cache write, reasoning].
+        let cases = [
+            (OpenAi, r#"{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}"#, Some([3, 4, 7, 0, 0, 0])),
+            (
+                OpenAi,
+                r#"{"total_tokens":9,"completion_tokens":4,"completion_tokens_details":{"reasoning_tokens":2},
+                    "prompt_tokens":3,"prompt_tokens_details":{"cached_tokens":1,"cache_write_tokens":2}}"#,
+                Some([3, 4, 9, 1, 2, 2]),
+            ),
+            (OpenAi, r#"{"prompt_tokens":3,"completion_tokens":4}"#, Some([3, 4, 7, 0, 0, 0])),
+            (OpenAi, r#"{"prompt_tokens":3}"#, Some([3, 0, 3, 0, 0, 0])),
+            (OpenAi, r#"{"prompt_tokens":3,"prompt_cache_hit_tokens":2}"#, Some([3, 0, 3, 2, 0, 0])),
+            (OpenAi, r#"{"prompt_tokens":3,"prompt_tokens_details":null,"cached_tokens":2}"#, Some([3, 0, 3, 2, 0, 0])),
+            (
+                OpenAi,
+                r#"{"prompt_tokens":18446744073709551615,"completion_tokens":1}"#,
+                Some([u64::MAX, 1, u64::MAX, 0, 0, 0]),
+            ),
+            (OpenAi, r#"{"prompt_tokens":-3}"#, None),
+            (OpenAi, r#"{"input_tokens":3}"#, None),
+            (OpenAi, "{}", None),
+            (OpenAi, "null", None),
+            (OpenAi, "nonsense", None),
+            (Anthropic, r#"{"input_tokens":3,"output_tokens":4}"#, Some([3, 4, 7, 0, 0, 0])),
+            (
+                Anthropic,
+                r#"{"input_tokens":3,"cache_creation_input_tokens":10,"cache_read_input_tokens":20,"output_tokens":4,
+                    "output_tokens_details":{"thinking_tokens":1},"cache_creation":{"ephemeral_5m_input_tokens":10}}"#,
+                Some([33, 4, 37, 20, 10, 1]),
+            ),
+            (
+                Anthropic,
+                r#"{"input_tokens":3,"cache_read_input_tokens":null,"output_tokens":4}"#,
+                Some([3, 4, 7, 0, 0, 0]),
+            ),
+            (Anthropic, r#"{"prompt_tokens":3}"#, None),
+            (Anthropic, "", None),
+        ];
+        for (vendor, object, wanted) in cases {
+            let counts = usage(vendor, object.as_bytes()).map(|usage| {
+                let Usage {
+                    prompt_tokens,
+                    completion_tokens,
+                    total_tokens,
+                    cached_tokens,
+                    cache_write_tokens,
+                    reasoning_tokens,
+                } = usage;
+                [prompt_tokens, completion_tokens, total_tokens, cached_tokens, cache_write_tokens, reasoning_tokens]
+            });
+            assert_eq!(counts, wanted, "{vendor:?} {object}");
+        }
+    }
+
+    #[test]
+    fn no_input_makes_it_panic() {
+        let request = r#"{"model":"g","messages":[{"role":"system","content":"S"},{"role":"user","content":[{"type":"text","text":"é"}]}],"stop":["a"],"n":1,"temperature":0.5,"stream_options":{"include_usage":true}}"#;
+        let chunk = r#"{"model":"m","choices":[{"delta":{"content":"a","tool_calls":[]}}],"usage":{"prompt_tokens":1},"x_groq":{"usage":null}}"#;
+        let answer = r#"{"type":"message","model":"m","content":[{"type":"text","text":"a"}],"stop_reason":"end_turn","usage":{"input_tokens":1}}"#;
+        let samples = [request, chunk, answer, START, BLOCK, HELLO, STOP, END, PING, ERROR];
+        let junk = b"\"\\{}[],:0e-.nt \n\x00\xff\xed\xa0u";
+        let mut dice = fastrand::Rng::with_seed(7);
+        let mut out = Vec::new();
+        for round in 0..4_000 {
+            let mut data = samples[round % samples.len()].as_bytes().to_vec();
+            for _ in 0..dice.usize(1..4) {
+                let at = dice.usize(..data.len());
+                match dice.u8(..3) {
+                    0 => data[at] = junk[dice.usize(..junk.len())],
+                    1 => data.insert(at, junk[dice.usize(..junk.len())]),
+                    _ => data.truncate(at.max(1)),
+                }
+            }
+            out.clear();
+            let event = Event { raw: &data, event: None, data: Some(data.as_slice().into()) };
+            look(&event);
+            let mut translator = translator(true);
+            for event in [&event, &self::event(START), &event, &self::event(STOP), &event] {
+                if translator.push(event, &mut out).is_err() {
+                    break;
+                }
+            }
+            let _ = translate_request(&data, "m", &mut out); // Either end is fine.
+            let _ = translate_answer(&data, &NAMING, &mut out); // Either end is fine.
+            translate_error(500, &data, &mut out);
+            assert!(std::str::from_utf8(&out).is_ok(), "{}", String::from_utf8_lossy(&data));
+        }
     }
 
     #[test]
