@@ -180,8 +180,10 @@ mod tests {
     fn a_batch_goes_when_it_is_full_or_when_its_time_has_come() {
         let (mut quill, _shared, inbox) = quill(8);
         let plan = sample::plan(1);
-        let expected = |nth: usize| {
-            [Push::Armed, Push::Waiting, Push::Sent][usize::from(nth > 1) + usize::from(nth == EVENT_BATCH_LEN)]
+        let expected = |nth| match nth {
+            1 => Push::Armed,
+            EVENT_BATCH_LEN => Push::Sent,
+            _ => Push::Waiting,
         };
         for nth in 1..=EVENT_BATCH_LEN {
             assert_eq!(push(&mut quill, nth as u64, &plan), expected(nth), "{nth}");
