@@ -276,7 +276,7 @@ fn mutate(rng: &mut fastrand::Rng, seed: &[u8]) -> Vec<u8> {
 #[test]
 fn mutated_connections_end_the_same_however_they_are_split() {
     let mut rng = fastrand::Rng::with_seed(1);
-    let limits = Limits { head_bytes_max: 400, head_fields_max: 8, ..Limits::default() };
+    let limits = Limits { head_bytes_max: 280, head_fields_max: 8, ..Limits::default() };
     let mut ends = HashSet::new();
     for round in 0..20_000 {
         let text = mutate(&mut rng, SEEDS[round % SEEDS.len()].as_bytes());
@@ -384,7 +384,7 @@ fn a_head_is_taken_if_and_only_if_a_second_reader_takes_it() {
 fn every_byte_is_judged_alike_at_every_place() {
     // httparse looks at 8, 16 or 32 bytes at a time: a byte must not slip through at one place of such a block.
     for byte in 0..=255_u8 {
-        for at in 0..70 {
+        for at in 0..40 {
             for place in ["method", "target", "name", "value"] {
                 let mut text = vec![b'a'; if place == "method" { 31 } else { 70 }];
                 let Some(slot) = text.get_mut(at) else { continue };
