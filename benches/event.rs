@@ -14,7 +14,12 @@ fn main() {
         record.handed_over(20_000);
         record.vendor_read(900_000);
         record.vendor_says_model("gpt-4o-2024-08-06");
-        record.vendor_says_usage(Usage { prompt_tokens: 10, completion_tokens: 4, total_tokens: 14, ..Usage::default() });
+        record.vendor_says_usage(Usage {
+            prompt_tokens: 10,
+            completion_tokens: 4,
+            total_tokens: 14,
+            ..Usage::default()
+        });
         record.vendor_finished();
         record.passed_on(900_000, 910_000, 925_000);
         record.close(200, None, 925_000)

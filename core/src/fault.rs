@@ -252,10 +252,7 @@ impl Kind {
     }
 
     /// When a client may try again, seconds; for the faults that pass by themselves.
-    pub const fn retry_after_seconds(self) -> Option<u64> {
-        match self {
-            Self::Overloaded | Self::LogFull | Self::Draining => Some(1),
-            _ => None,
-        }
+    pub fn retry_after_seconds(self) -> Option<u64> {
+        matches!(self, Self::Overloaded | Self::LogFull | Self::Draining).then_some(1)
     }
 }

@@ -92,6 +92,11 @@ impl Record {
         self.event.slot = slot;
     }
 
+    /// Group and arm, indices into the plan, once they are assigned.
+    pub fn drawn(&self) -> Option<(usize, usize)> {
+        Some((self.event.group? as usize, self.event.arm? as usize))
+    }
+
     /// A vendor is being asked, once more.
     pub fn asking(&mut self) {
         self.event.attempts += 1;

@@ -4,18 +4,20 @@
 
 use std::future::{pending, poll_fn};
 use std::ops::Range;
-use std::task::{Poll, ready};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use kt_core::config::plan::Chosen;
 use kt_core::dialect::{self, Dialect};
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::body::BodyReader;
 use kt_core::http1::framing::{self, RequestBody};
 use kt_core::http1::head::{Fields, Known, RequestHead, Search, Version};
 use kt_core::http1::write;
-use kt_core::limits::{KIB, Limits, PIPELINE_BYTES_MAX, REQUEST_ID_BYTES_MAX};
+use kt_core::limits::{KIB, Limits, REQUEST_ID_BYTES_MAX};
 
 use crate::deadline::Wait;
+use crate::relay::write_chosen;
 use crate::wire::Wire;
 
 /// What of a request that was answered early is still read and thrown away, so that the answer isn't lost in a reset.
@@ -131,20 +133,20 @@ impl Client {
         &mut self.wire
     }
 
-    /// Waits for the next request's head.
+    /// Waits for the next request's head. A new connection's is due at once, that of a kept one when its first byte has
+    /// come.
     pub async fn next(&mut self, limits: &Limits) -> Next {
-        let now = Instant::now();
-        let head_due = now + Duration::from_millis(limits.head_ms);
-        match (self.wire.is_reading() || self.wire.inbox().is_empty(), self.served) {
-            (true, 1..) => {
-                self.wire.deadline().set(Wait::NextRequest, now + Duration::from_millis(limits.keep_alive_ms));
-            }
-            (true, 0) | (false, _) => self.wire.deadline().set(Wait::Head, head_due),
+        let head_limit = Duration::from_millis(limits.head_ms);
+        let mut head_begun = self.served == 0 || (!self.wire.is_reading() && !self.wire.inbox().is_empty());
+        if head_begun {
+            self.wire.deadline().set(Wait::Head, Instant::now() + head_limit);
+        } else {
+            let idle_limit = Duration::from_millis(limits.keep_alive_ms);
+            self.wire.deadline().set(Wait::NextRequest, Instant::now() + idle_limit);
         }
-        // What lies in the inbox of a read under way can't be seen, and will be with the next bytes.
-        let mut must_fill = self.wire.is_reading();
         loop {
-            if !must_fill {
+            // A read that is under way was begun with nothing in the inbox.
+            if !self.wire.is_reading() && !self.wire.inbox().is_empty() {
                 let mut fields = Fields::default();
                 match RequestHead::parse(self.wire.inbox(), &mut self.search, &mut fields, limits) {
                     Ok(Some(head)) => {
@@ -162,15 +164,13 @@ impl Client {
                     }
                 }
             }
-            must_fill = false;
             match self.wire.fill().await {
                 Ok(0) | Err(_) => return self.ended_in_head(),
-                Ok(_) => {
-                    let waited_idly = self.served > 0 && self.wire.inbox().len() < limits.head_bytes_max;
-                    if waited_idly && self.wire.deadline().fired().is_none() {
-                        self.wire.deadline().set(Wait::Head, Instant::now() + Duration::from_millis(limits.head_ms));
-                    }
+                Ok(_) if !head_begun && self.wire.deadline().fired().is_none() => {
+                    head_begun = true;
+                    self.wire.deadline().set(Wait::Head, Instant::now() + head_limit);
                 }
+                Ok(_) => {}
             }
         }
     }
@@ -270,21 +270,17 @@ impl Client {
         }
     }
 
-    /// Waits until the client has gone. What it sends meanwhile is kept, up to a bound; a client that pipelines beyond
-    /// it is no longer read, and so no longer watched. The wait may be given up.
+    /// Waits until the client has gone; the end of its sending counts as that. A client that has sent more already
+    /// isn't read further, and so isn't watched: its next request waits in the inbox, and the rest in the kernel. The
+    /// wait may be given up.
     pub async fn gone(&mut self) {
-        let left = poll_fn(|cx| {
-            loop {
-                if !self.wire.is_reading() && self.wire.inbox().len() >= PIPELINE_BYTES_MAX {
-                    return Poll::Ready(false);
-                }
-                match ready!(self.wire.poll_fill(cx)) {
-                    Ok(0) | Err(_) => return Poll::Ready(true),
-                    Ok(_) => {}
-                }
+        let ended = poll_fn(|cx| {
+            if !self.wire.is_reading() && !self.wire.inbox().is_empty() {
+                return Poll::Ready(false);
             }
+            self.wire.poll_fill(cx).map(|came| matches!(came, Ok(0) | Err(_)))
         });
-        if !left.await {
+        if !ended.await {
             pending::<()>().await;
         }
     }
@@ -312,8 +308,15 @@ impl Client {
         self.answer_begun
     }
 
-    /// Answers with a fault of ours and says that the connection ends. Nothing is sent to a client that has gone.
-    pub async fn refuse(&mut self, fault: &Fault, request_id: Option<&str>, extra: &[(&str, &str)], limits: &Limits) {
+    /// Answers with a fault of ours and says that the connection ends; `drawn` is the arm, if the request had one.
+    /// Nothing is sent to a client that has gone.
+    pub async fn refuse(
+        &mut self,
+        fault: &Fault,
+        request_id: Option<&str>,
+        drawn: Option<Chosen<'_>>,
+        limits: &Limits,
+    ) {
         if matches!(fault.kind, Kind::ClientGone | Kind::ClientTooSlow) {
             return;
         }
@@ -326,8 +329,8 @@ impl Client {
         if let Some(id) = request_id {
             write::field(&mut out, "x-request-id", id);
         }
-        for (name, value) in extra {
-            write::field(&mut out, name, value);
+        if let Some(chosen) = &drawn {
+            write_chosen(&mut out, chosen);
         }
         if let Some(seconds) = fault.kind.retry_after_seconds() {
             write::number_field(&mut out, "retry-after", seconds);

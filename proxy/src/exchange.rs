@@ -47,7 +47,7 @@ pub async fn serve(worker: &Rc<Worker>, wire: Wire) {
             Next::Request(request) => answer(worker, &mut client, request).await,
             Next::Refused(fault) => {
                 count(&worker.counters.refused_heads);
-                client.refuse(&fault, None, &[], &limits).await;
+                client.refuse(&fault, None, None, &limits).await;
                 After::Linger
             }
             Next::Closed => After::Close,
@@ -91,7 +91,7 @@ async fn admit(
     let request_id = request.own_id().map_or_else(|| worker.draw_request_id(), Into::into);
     let Some(slot) = worker.reserve() else {
         // The one request without a record of its own: it is counted in the log's next `gap`.
-        client.refuse(&Fault::new(Kind::LogFull, Phase::Head), Some(&request_id), &[], limits).await;
+        client.refuse(&Fault::new(Kind::LogFull, Phase::Head), Some(&request_id), None, limits).await;
         return After::Linger;
     };
     let mut record = Record::begin(path, request_id, worker.core);
@@ -101,7 +101,7 @@ async fn admit(
         count(&worker.counters.panics);
         Err(Fault::new(Kind::Internal, Phase::Total))
     });
-    let (after, status, fault) = conclude(worker, client, record.request_id(), &request, outcome, limits).await;
+    let (after, status, fault) = conclude(worker, serving.plan(), client, &record, &request, outcome).await;
     worker.emit(slot, record.close(status, fault.as_ref(), worker.now_ns()), serving);
     after
 }
@@ -125,18 +125,18 @@ async fn exchange(serving: &Serving, request: &mut Request, company: &mut Compan
 
     // Select.
     let drawn = route::select(plan, route, &mut worker.drawer.borrow_mut());
-    let (group, arm) = (&plan.groups[drawn.group], &plan.groups[drawn.group].arms[drawn.arm]);
     company.record.assigned(drawn.group, drawn.arm, drawn.method, drawn.slot);
-    let target = &plan.targets[arm.target];
+    let chosen = plan.arm(drawn.group, drawn.arm);
+    let target = chosen.target;
     if matches!(target.key, Credential::Missing) {
         return Err(Fault::with(Kind::TargetUnavailable, Phase::Connect, format!("target {}", target.id)));
     }
 
     // Translate.
-    let (mut outgoing, mode) = outgoing::compose(target, arm, &ask, request)?;
+    let (mut outgoing, mode) = outgoing::compose(target, chosen.arm, &ask, request)?;
 
     // Forward.
-    let lane = worker.lane(serving, arm.target);
+    let lane = worker.lane(serving, chosen.arm.target);
     let mut client_buffer = request.take_buffer();
     let asked = upstream::ask(&lane, target, &mut outgoing, &mut client_buffer, company).await;
     request.put_back(client_buffer);
@@ -144,7 +144,7 @@ async fn exchange(serving: &Serving, request: &mut Request, company: &mut Compan
     drop(outgoing);
 
     // Translate back, and account.
-    let heading = Heading { group, arm, target, to: request, keep_alive: keeps_alive(worker, request) };
+    let heading = Heading { chosen, to: request, keep_alive: keeps_alive(worker, request) };
     relay::answer(answer, mode, &heading, &lane, company).await
 }
 
@@ -177,18 +177,19 @@ fn keeps_alive(worker: &Worker, request: &Request) -> bool {
 /// Tells the client what `exchange` could not, and says what the record is to say.
 async fn conclude(
     worker: &Worker,
+    plan: &Plan,
     client: &mut Client,
-    request_id: &str,
+    record: &Record,
     request: &Request,
     outcome: Result<Relayed, Fault>,
-    limits: &Limits,
 ) -> (After, u16, Option<Fault>) {
     match outcome {
         Ok(Relayed { status, note }) if keeps_alive(worker, request) => (After::Next, status, note),
         Ok(Relayed { status, note }) => (After::Close, status, note),
         Err(fault) if client.answer_begun() => (After::Abort, fault.kind.status(), Some(fault)),
         Err(fault) => {
-            client.refuse(&fault, Some(request_id), &[], limits).await;
+            let drawn = record.drawn().map(|(group, arm)| plan.arm(group, arm));
+            client.refuse(&fault, Some(record.request_id()), drawn, &plan.limits).await;
             let after = if fault.kind.status() == 499 { After::Close } else { After::Linger };
             (after, fault.kind.status(), Some(fault))
         }

@@ -7,7 +7,7 @@
 //! On the way as it is, bytes are never changed: usage and content are read by scanners beside the stream, and the only
 //! thing ever left out is the usage chunk that the gateway itself had asked for.
 
-use kt_core::config::plan::{Arm, Group, Target};
+use kt_core::config::plan::Chosen;
 use kt_core::dialect::{self, Dialect, Naming, Translator, Wanted};
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::head::Known;
@@ -38,12 +38,8 @@ pub enum Mode {
 
 /// What the client is told of where its answer comes from, and how it can be told.
 pub struct Heading<'a> {
-    /// The group it named.
-    pub group: &'a Group,
     /// The arm it got.
-    pub arm: &'a Arm,
-    /// The target that answered.
-    pub target: &'a Target,
+    pub chosen: Chosen<'a>,
     /// What is being answered.
     pub to: &'a Request,
     /// Whether another request may follow on its connection.
@@ -234,7 +230,7 @@ async fn translate_stream(
 ) -> Result<(), Fault> {
     let framing = heading.framing_of_unknown_length();
     let id = company.draw_answer_id();
-    let naming = Naming { id: &id, created: company.worker.clock.unix_seconds(), model: &heading.arm.model };
+    let naming = Naming { id: &id, created: company.worker.clock.unix_seconds(), model: &heading.chosen.arm.model };
     let mut translator = Translator::new(&naming, wanted);
     let mut events = Events::default();
     let mut out = heading.head_of(answer, framing, company);
@@ -312,7 +308,7 @@ async fn translate_whole(answer: &mut Answer, heading: &Heading<'_>, company: &m
     let mut body = Vec::with_capacity(payload.len() + KIB);
     if answer.status() < 400 {
         let id = company.draw_answer_id();
-        let naming = Naming { id: &id, created: company.worker.clock.unix_seconds(), model: &heading.arm.model };
+        let naming = Naming { id: &id, created: company.worker.clock.unix_seconds(), model: &heading.chosen.arm.model };
         let said = dialect::translate_answer(&payload, &naming, &mut body)?;
         if said.usage_source != UsageSource::None {
             company.record.vendor_says_usage(said.usage);
@@ -376,6 +372,14 @@ fn frame(out: &mut Vec<u8>, payload: &[u8], framing: Framing, more: More) {
     }
 }
 
+/// Writes the fields that say where an answer comes from. Names of a plan are visible ASCII.
+pub fn write_chosen(out: &mut Vec<u8>, chosen: &Chosen<'_>) {
+    write::field(out, "x-kt-model-group", &*chosen.group.name);
+    write::field(out, "x-kt-model", &*chosen.arm.model);
+    write::field(out, "x-kt-target", &*chosen.target.id);
+    write::field(out, "x-kt-arm", &*chosen.arm.name);
+}
+
 impl Heading<'_> {
     fn framing_of_unknown_length(&self) -> Framing {
         if self.to.takes_chunks() { Framing::Chunks } else { Framing::Close }
@@ -393,10 +397,7 @@ impl Heading<'_> {
             }
         }
         write::field(&mut out, "x-request-id", company.record.request_id());
-        write::field(&mut out, "x-kt-model-group", &*self.group.name);
-        write::field(&mut out, "x-kt-model", &*self.arm.model);
-        write::field(&mut out, "x-kt-target", &*self.target.id);
-        write::field(&mut out, "x-kt-arm", &*self.arm.name);
+        write_chosen(&mut out, &self.chosen);
         match framing {
             Framing::Length(length) => write::number_field(&mut out, "content-length", length),
             Framing::Chunks => write::field(&mut out, "transfer-encoding", "chunked"),

@@ -215,7 +215,9 @@ impl Socket {
             match std::mem::replace(&mut self.inflow, Inflow::Turning) {
                 Inflow::Idle(mut half) => {
                     let mut bytes = std::mem::take(&mut self.bytes);
-                    if bytes.capacity() - bytes.len() < READ_BYTES / 4 {
+                    let room = bytes.capacity() - bytes.len();
+                    // Whoever collects something large has made room for just that.
+                    if room == 0 || (room < READ_BYTES / 4 && bytes.len() < 16 * READ_BYTES) {
                         bytes.reserve(READ_BYTES.max(bytes.len()));
                     }
                     self.inflow = Inflow::Reading(Box::pin(async move {

@@ -10,9 +10,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use kt_core::limits::KIB;
+
 use crate::deadline::{Deadline, Wait, Watch};
 use crate::rt::Socket;
 use crate::tls::Session;
+
+/// How much is sealed at a time: four TLS records. A large body is never held twice.
+const SEAL_BYTES: usize = 64 * KIB;
 
 /// A connection, plain or TLS.
 pub struct Wire {
@@ -87,16 +92,20 @@ impl Wire {
         match &mut self.session {
             None => send_all(&mut self.socket, &self.deadline, bytes, range, wait, limit).await,
             Some(session) => {
-                let sealed = session.seal(&bytes[range]);
-                let (result, sealed) = match sealed {
-                    Ok(sealed) => {
-                        let whole = 0..sealed.len();
-                        send_all(&mut self.socket, &self.deadline, sealed, whole, wait, limit).await
+                let Range { start, end } = range;
+                for from in (start..end).step_by(SEAL_BYTES) {
+                    let sealed = match session.seal(&bytes[from..end.min(from + SEAL_BYTES)]) {
+                        Ok(sealed) => sealed,
+                        Err(error) => return (Err(error), bytes),
+                    };
+                    let whole = 0..sealed.len();
+                    let (sent, sealed) = send_all(&mut self.socket, &self.deadline, sealed, whole, wait, limit).await;
+                    session.reuse(sealed);
+                    if sent.is_err() {
+                        return (sent, bytes);
                     }
-                    Err(error) => (Err(error), Vec::new()),
-                };
-                session.reuse(sealed);
-                (result, bytes)
+                }
+                (Ok(()), bytes)
             }
         }
     }

@@ -30,7 +30,8 @@ use crate::rt::{self, Bell, Listener, Socket};
 use crate::tls;
 use crate::wire::Wire;
 
-/// Pause after an accept that failed, most likely for want of descriptors: time for some to come back.
+/// Pause after an accept that failed, most likely for want of descriptors, or while there are as many connections as
+/// there may be: time for some to go.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often a drain looks whether everything has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
@@ -320,6 +321,9 @@ fn same(one: Option<&Arc<ClientConfig>>, other: Option<&Arc<ClientConfig>>) -> b
 pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
     let mut complained = false;
     loop {
+        while worker.counters.connections.get() >= worker.serving().plan().limits.connections_max as u64 {
+            rt::sleep(ACCEPT_PAUSE).await;
+        }
         match listener.accept().await {
             Ok(Some(socket)) => {
                 complained = false;

@@ -361,7 +361,29 @@ impl Arm {
     }
 }
 
+/// An arm of a plan with what surrounds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen<'p> {
+    /// Its group.
+    pub group: &'p Group,
+    /// The arm.
+    pub arm: &'p Arm,
+    /// The target it goes to.
+    pub target: &'p Target,
+}
+
 impl Plan {
+    /// An arm by its indices: into [`Self::groups`], and into the group's arms.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such arm; indices come from this plan alone.
+    pub fn arm(&self, group: usize, arm: usize) -> Chosen<'_> {
+        let group = &self.groups[group];
+        let arm = &group.arms[arm];
+        Chosen { group, arm, target: &self.targets[arm.target] }
+    }
+
     /// Makes a plan of a checked file.
     ///
     /// `ordinal` is the version's: 1 at start, one more with each reload. `secret` reads a credential, `None` when there
