@@ -265,7 +265,8 @@ mod tests {
     #[test]
     fn a_chunked_body_is_its_payload() {
         let long_value = format!("0\r\nA: {}\r\n\r\n", "x".repeat(TRAILER_BYTES_MAX - 7));
-        let long_line = format!("1;{}\r\nA\r\n0\r\n\r\n", "x".repeat(CHUNK_LINE_BYTES_MAX - 4));
+        let long_line = format!("1;{}\r\nA\r\n", "x".repeat(CHUNK_LINE_BYTES_MAX - 4));
+        let long_lines = format!("{long_line}{long_line}0\r\n\r\n");
         let cases: &[(&str, &str, Option<usize>)] = &[
             ("0\r\n\r\n", "", Some(0)),
             ("000\r\n\r\n", "", Some(0)),
@@ -283,7 +284,7 @@ mod tests {
             ("5\r\nhello\r\n", "hello", None),
             ("5\r\nhello\r\n0\r\n", "hello", None),
             (&long_value, "", Some(0)),
-            (&long_line, "A", Some(0)),
+            (&long_lines, "AA", Some(0)),
         ];
         for &(text, payload, left) in cases {
             assert_eq!(check(text.as_bytes(), u64::MAX), Ok((payload.into(), left)), "{text:?}");
@@ -325,6 +326,7 @@ mod tests {
             b"5\r\nhello\r0\r\n",
             b"5\r\nhello0\r\n\r\n",
             b"5\r\nhello!!\r\n0\r\n\r\n",
+            b"5\r\nhello!\n0\r\n\r\n",
             b"5\r\nhello\r\n\r\n",
             b"0\n\n",
             b"0\r\n\n",
@@ -357,6 +359,7 @@ mod tests {
             b"0\r\nA: b\rc\r\n\r\n",
             b"0\r\nA: \x00\r\n\r\n",
             b"0\r\nA: \x07\r\n\r\n",
+            b"0\r\nA: \x7f\r\n\r\n",
             b"0\r\nA\xfc: b\r\n\r\n",
             b"0\r\nGET / HTTP/1.1\r\n\r\n",
             long_value.as_bytes(),

@@ -517,6 +517,7 @@ mod tests {
         assert_eq!(RequestHead::parse(first, &mut search, &mut fields, &limits), Err(Kind::MalformedHost));
         let next = b"GET / HTTP/1.1\r\nHost: b\r\n\r\n";
         assert!(RequestHead::parse(next, &mut search, &mut fields, &limits).is_ok_and(|head| head.is_some()));
+        assert_eq!(fields.len(), 1);
         assert_eq!(fields.sole(next, Known::Host), Ok(Some(&b"b"[..])));
     }
 
