@@ -13,7 +13,7 @@ use kt_core::http1::write;
 use kt_core::limits::{COPY_BYTES_MAX, KIB};
 
 use crate::client::Request;
-use crate::relay::Mode;
+use crate::relay::{Mode, VIA};
 use crate::upstream::{Origin, Outgoing};
 
 /// Who asks, where the client doesn't say.
@@ -92,6 +92,7 @@ fn write_head(out: &mut Vec<u8>, target: &Target, request: &Request, content_typ
     if !has_agent {
         write::field(out, "user-agent", USER_AGENT);
     }
+    write::field(out, "via", VIA);
     write::field(out, "accept-encoding", "identity");
     write::field(out, "content-type", content_type);
     write::number_field(out, "content-length", length as u64);

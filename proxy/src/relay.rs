@@ -24,6 +24,9 @@ use crate::worker::Lane;
 /// Longest `usage`, `model` or `error` value that is looked at in an answer passing by.
 const CAPTURE_BYTES_MAX: usize = 4 * KIB;
 
+/// What this gateway is called where a message says whom it came through (RFC 9110 section 7.6.3).
+pub const VIA: &str = "1.1 kt";
+
 /// What an answer goes through.
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
@@ -403,6 +406,7 @@ impl Heading<'_> {
             Framing::Chunks => write::field(&mut out, "transfer-encoding", "chunked"),
             Framing::Nothing | Framing::Close => {}
         }
+        write::field(&mut out, "via", VIA);
         if !self.keep_alive || framing == Framing::Close {
             write::field(&mut out, "connection", "close");
         }

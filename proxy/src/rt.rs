@@ -11,7 +11,7 @@
 //! * A runtime is never dropped while operations are in flight; cores end with the process.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -182,9 +182,20 @@ pub struct Socket {
     descriptor: Rc<Descriptor>,
 }
 
+thread_local! {
+    /// Sockets of this core: made here and not dropped yet.
+    static OPEN: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many TCP sockets this core has open, both sides together; each is a descriptor.
+pub fn open_sockets() -> usize {
+    OPEN.get()
+}
+
 impl Socket {
     fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        OPEN.set(OPEN.get() + 1);
         let descriptor = Rc::new(Descriptor::of_open_socket(stream.as_raw_fd()));
         let (inflow, outflow) = stream.into_split();
         Ok(Self { inflow: Inflow::Idle(inflow), bytes: Vec::new(), outflow, descriptor })
@@ -276,6 +287,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         self.descriptor.retire();
+        OPEN.set(OPEN.get() - 1);
     }
 }
 

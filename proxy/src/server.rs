@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Sender, bounded};
 use kt_core::config::plan::{Driver, Fixed, LogSettings, Plan};
 use kt_core::limits::DRAIN_MS;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -32,6 +33,10 @@ use crate::worker::{self, Outfit, Worker};
 const BACKLOG: i32 = 4_096;
 /// What is listened on when neither a flag nor the config says.
 const DEFAULT_LISTEN: &str = "0.0.0.0:41002";
+/// Descriptors set aside for what is no connection: config and key files, the log, the admin door, resolvers.
+const SPARE_DESCRIPTORS: u64 = 64;
+/// And for each core's ring, bell and listener.
+const PER_CORE_DESCRIPTORS: u64 = 8;
 /// How long a drain may take on top of what requests in flight are given.
 const DRAIN_SPARE: Duration = Duration::from_secs(5);
 
@@ -75,6 +80,7 @@ impl Server {
     ///
     /// What is wrong, for people; the process should exit with 1.
     pub fn prepare(options: Options) -> Result<Self, String> {
+        raise_descriptor_limit();
         let (deployment, fixed, warnings) =
             reload::load(&options.files, 1, None).map_err(|rejected| rejected.report)?;
         let driver = options.driver.or(fixed.driver).unwrap_or_default();
@@ -157,6 +163,20 @@ impl Server {
     }
 }
 
+/// Allows as many descriptors as the system lets this process have: shells give 1,024, which is 500 requests.
+fn raise_descriptor_limit() {
+    let limits = getrlimit(Resource::Nofile);
+    // Where it may not be raised the old limit holds, and the cores share what it allows.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum });
+}
+
+/// Descriptors that each core may use for sockets; what the process itself needs is set aside.
+fn descriptors_per_core(cores: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let own = SPARE_DESCRIPTORS + PER_CORE_DESCRIPTORS * cores as u64;
+    usize::try_from(limit.saturating_sub(own) / cores.max(1) as u64).unwrap_or(usize::MAX)
+}
+
 /// The CPUs this process may use, by affinity and cgroup quota.
 fn available_cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
@@ -220,6 +240,7 @@ fn start_cores(
     // Pinning pays when every CPU has its core; with fewer the scheduler knows better where there is room.
     let pinned = cpus.len() == listeners.len() && cpus.len() > 1;
     let count = listeners.len();
+    let descriptors = descriptors_per_core(count);
     let (ready, started) = bounded::<Result<(), String>>(count);
     let mut mailboxes = Vec::with_capacity(count);
     for (core, (listener, quill)) in listeners.into_iter().zip(quills).enumerate() {
@@ -238,7 +259,7 @@ fn start_cores(
                 let listener = Listener::new(listener, engine)?;
                 let bell = Bell::hang(inner, engine)?;
                 let names = Names::new(asker, mailbox);
-                let worker = Worker::new(Outfit { core, clock, deployment, names, quill, seed });
+                let worker = Worker::new(Outfit { core, clock, deployment, names, quill, seed, descriptors });
                 let listener = std::rc::Rc::new(listener);
                 let accepting = worker::accept(std::rc::Rc::clone(&worker), std::rc::Rc::clone(&listener));
                 rt::spawn(accepting, |_| die("accepting connections panicked"));

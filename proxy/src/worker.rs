@@ -63,6 +63,7 @@ pub struct Worker {
     meters: Meters,
     dice: RefCell<fastrand::Rng>,
     draining: Cell<bool>,
+    descriptors: usize,
 }
 
 /// What a request needs of the configuration, and keeps until it ends: one deployment, as this core uses it.
@@ -169,12 +170,14 @@ pub struct Outfit {
     pub quill: Quill,
     /// Seed of its request ids.
     pub seed: u64,
+    /// Descriptors it may use for sockets.
+    pub descriptors: usize,
 }
 
 impl Worker {
     /// A core that serves nothing yet.
     pub fn new(outfit: Outfit) -> Rc<Self> {
-        let Outfit { core, clock, deployment, names, quill, seed } = outfit;
+        let Outfit { core, clock, deployment, names, quill, seed, descriptors } = outfit;
         Rc::new(Self {
             core,
             clock,
@@ -189,6 +192,7 @@ impl Worker {
             meters: Meters::default(),
             dice: RefCell::new(fastrand::Rng::with_seed(seed)),
             draining: Cell::new(false),
+            descriptors,
         })
     }
 
@@ -286,6 +290,13 @@ impl Worker {
         Rc::clone(meters)
     }
 
+    /// Whether another connection may be accepted: it takes a descriptor now, and another when it asks a vendor.
+    fn has_room(&self) -> bool {
+        let connections = self.counters.connections.get();
+        connections < self.serving.borrow().plan().limits.connections_max as u64
+            && rt::open_sockets() + 2 <= self.descriptors
+    }
+
     fn adopt(&self, deployment: Arc<Deployment>) {
         let wanted: HashSet<LaneKey> = deployment.plan.targets.iter().map(LaneKey::of).collect();
         self.lanes.borrow_mut().retain(|key, _| wanted.contains(key));
@@ -321,7 +332,7 @@ fn same(one: Option<&Arc<ClientConfig>>, other: Option<&Arc<ClientConfig>>) -> b
 pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
     let mut complained = false;
     loop {
-        while worker.counters.connections.get() >= worker.serving().plan().limits.connections_max as u64 {
+        while !worker.has_room() {
             rt::sleep(ACCEPT_PAUSE).await;
         }
         match listener.accept().await {
