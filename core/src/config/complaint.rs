@@ -168,10 +168,14 @@ impl Complaint {
         let (text, before, under) = self.snippet(line);
         let gutter = " ".repeat(number.to_string().len());
         let (indent, carets) = (" ".repeat(before), "^".repeat(under));
+        let (sentence, file) = (self.sentence(), printable(file));
         format!(
-            "{headline} at line {number}:\n{sentence}\n{gutter}--> {file}:{number}:{column}\n{gutter} |\n{number} | {text}\n{gutter} | {indent}{carets}\n",
-            sentence = self.sentence(),
-            file = printable(file),
+            "{headline} at line {number}:\n\
+             {sentence}\n\
+             {gutter}--> {file}:{number}:{column}\n\
+             {gutter} |\n\
+             {number} | {text}\n\
+             {gutter} | {indent}{carets}\n"
         )
     }
 
@@ -286,8 +290,8 @@ fn is_printable(c: char) -> bool {
         && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// The candidate that `word` was most likely meant to be; `None` when none is near. Near is where at most a third of the
-/// characters differ, counting a swap of neighbours as one, or where one word holds the other (`warning`, `warn`).
+/// The candidate that `word` was most likely meant to be; `None` when none is near. Near is where at most a third of
+/// the characters differ, counting a swap of neighbours as one, or where one word holds the other (`warning`, `warn`).
 ///
 /// `effort` is what may be spent, in compared pairs of characters, and is used up: so that many wrong names among many
 /// right ones don't take quadratic time.

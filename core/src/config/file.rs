@@ -1,4 +1,5 @@
-//! What the operator wrote, checked: the tree walked by hand, so that every complaint is collected before any is printed.
+//! What the operator wrote, checked: the tree walked by hand, so that every complaint is collected before any is
+//! printed.
 //!
 //! Nothing is read from elsewhere here: a [`File`] says where keys are, not what they are.
 

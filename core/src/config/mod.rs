@@ -1,9 +1,9 @@
 //! From the operator's text to what a worker uses, in two steps.
 //!
-//! [`file`] is what was written: YAML made into a tree in which every value knows its place, walked by hand so that every
-//! [`complaint`] is collected before any is printed. [`plan`] is what comes out: resolved, checked, cheap to read on the
-//! hot path. [`check`] is the only way to a [`File`], and a [`File`] the only way to a [`Plan`](plan::Plan): lint, start
-//! and reload can't disagree.
+//! [`mod@file`] is what was written: YAML made into a tree in which every value knows its place, walked by hand so that
+//! every [`complaint`] is collected before any is printed. [`plan`] is what comes out: resolved, checked, cheap to read
+//! on the hot path. [`check`] is the only way to a [`File`], and a [`File`] the only way to a [`Plan`](plan::Plan):
+//! lint, start and reload can't disagree.
 //!
 //! Nothing is read here. The caller brings the files' bytes, and later the keys that the file names.
 
@@ -38,8 +38,8 @@ pub struct Checked {
     texts: Vec<Text>,
 }
 
-/// Checks files, at least one, each laid over the ones before it: maps merge key by key, `providers.targets` merge by `id`,
-/// `model_groups` and `policies` by `name` (each element replaced whole), and all else is replaced.
+/// Checks files, at least one, each laid over the ones before it: maps merge key by key, `providers.targets` merge by
+/// `id`, `model_groups` and `policies` by `name` (each element replaced whole), and all else is replaced.
 pub fn check(sources: &[Source]) -> Checked {
     let texts: Vec<Text> = sources.iter().map(text).collect();
     let mut complaints = Vec::new();
@@ -118,10 +118,9 @@ impl Checked {
         self.of(severity).map(one).collect::<Vec<_>>().join("\n")
     }
 
-    /// Everything for programs, one JSON object without a line feed:
-    /// `{"valid", "file", "errors": [{"code", "path", "line", "column", "message", "suggestion"}], "warnings": […]}`.
-    /// `file` is the file's name. Of several files it is the list of their names, and each complaint has the `file` it is
-    /// about.
+    /// Everything for programs, one JSON object without a line feed: `{"valid", "file", "errors": [{"code", "path",
+    /// "line", "column", "message", "suggestion"}], "warnings": […]}`. `file` is the file's name. Of several files it
+    /// is the list of their names, and each complaint has the `file` it is about.
     pub fn to_json(&self) -> String {
         let mut out = format!("{{\"valid\":{},\"file\":", self.file.is_some());
         match &*self.texts {

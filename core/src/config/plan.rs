@@ -386,9 +386,10 @@ impl Plan {
 
     /// Makes a plan of a checked file.
     ///
-    /// `ordinal` is the version's: 1 at start, one more with each reload. `secret` reads a credential, `None` when there
-    /// is none; it is asked once per target, so that a reload takes over a key that has changed. `dice` gives the key of
-    /// a sequence that begins; a group whose epoch is the same as in `previous` goes on with the sequence it has.
+    /// `ordinal` is the version's: 1 at start, one more with each reload. `secret` reads a credential, `None` when
+    /// there is none; it is asked once per target, so that a reload takes over a key that has changed. `dice` gives the
+    /// key of a sequence that begins; a group whose epoch is the same as in `previous` goes on with the sequence it
+    /// has.
     pub fn resolve(
         file: &File,
         ordinal: u64,
@@ -520,8 +521,8 @@ fn arm_by_model(groups: &[Group]) -> HashMap<Box<str>, (usize, usize)> {
     found.into_iter().filter_map(|(model, only)| Some((model.into(), only?))).collect()
 }
 
-/// What the experiment is, as 16 hex digits of a SHA-256. Every text goes in behind its length and every list behind its
-/// count, so that different experiments are different inputs.
+/// What the experiment is, as 16 hex digits of a SHA-256. Every text goes in behind its length and every list behind
+/// its count, so that different experiments are different inputs.
 fn epoch(group: &GroupSettings, targets: &[TargetSettings], policies: &[PolicySettings]) -> Box<str> {
     let mut hash = Sha256::new();
     let text = |hash: &mut Sha256, text: &str| {

@@ -149,12 +149,15 @@ fn bombs_are_refused() {
         laughs.push_str(&format!("a{i}: &a{i} [{}]\n", [alias.as_str(); 9].join(", ")));
     }
     let long = format!("a: &a '{}'\nb: [{}]\n", "x".repeat(50_000), vec!["*a"; 20_000].join(", "));
+    // 60,000 repeated values: far from the bound on all nodes, but over the one on what aliases repeat.
+    let many = format!("a: &a [{}]\nb: [{}]\n", vec!["x"; 98].join(", "), vec!["*a"; 600].join(", "));
     let deep_flow = format!("a: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
     let deep_block: String = (0..1_000).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
     let deep_dashes = format!("a:\n {}x\n", "- ".repeat(10_000));
     for (name, yaml, code) in [
         ("laughs", laughs, Code::ExpandsTooFar),
         ("long", long, Code::ExpandsTooFar),
+        ("many", many, Code::ExpandsTooFar),
         ("deep flow", deep_flow, Code::TooDeep),
         ("deep block", deep_block, Code::TooDeep),
         ("deep dashes", deep_dashes, Code::TooDeep),
@@ -344,6 +347,10 @@ fn a_complaint_names_the_file_its_value_came_from() {
     let expected =
         "E040 4:12 policies[1].name | duplicate policy \"p\"; the first one is at b.yaml, line 1, column 19\n";
     assert_eq!(lines(&checked), expected, "an overlay does not heal a duplicate");
+
+    let checked = check(&[source("a.yaml", format!("version: '1'\n{once}")), source("b.yaml", twice)]);
+    let expected = "E040 3:12 policies[1].name | duplicate policy \"p\"; the first one is at line 2, column 12\n";
+    assert_eq!(lines(&checked), expected, "nor does what it is laid over");
 
     let checked = check(&[source("a.yaml", "a: ["), source("b.yaml", ""), source("c.yaml", "version: '1'")]);
     let codes: Vec<(u32, Code)> = checked.complaints.iter().map(|c| (c.place.file, c.code)).collect();

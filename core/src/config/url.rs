@@ -16,8 +16,8 @@ const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
 impl BaseUrl {
-    /// Takes `http://` and `https://` URLs (RFC 3986) with a host and maybe a port and a path. A `/v1` at the path's end
-    /// is taken off, since every request's path brings its own; what stands before it is kept.
+    /// Takes `http://` and `https://` URLs (RFC 3986) with a host and maybe a port and a path. A `/v1` at the path's
+    /// end is taken off, since every request's path brings its own; what stands before it is kept.
     pub(super) fn parse(text: &str) -> Result<Self, BadUrl> {
         let fail = |message, suggestion| Err(BadUrl { message, suggestion });
         let Some((scheme, rest)) = text.split_once("://") else {
