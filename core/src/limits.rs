@@ -3,57 +3,85 @@
 //! What can grow has a line here. The fields of [`Limits`] can be changed under `gateway.limits` in the config, by the
 //! same names; the constants can't.
 
-/// The bounds an operator may change, under `gateway.limits`. Sizes are bytes, times are milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest request or response head, start line to blank line. Cookies and traces fit; 64 KiB is what Node, Envoy
-    /// and HAProxy users know as "large".
-    pub head_bytes_max: usize,
-    /// Most header fields in one head. The official clients send about twenty.
-    pub head_fields_max: usize,
-    /// Largest request body. OpenAI and Anthropic both refuse requests over 32 MB.
-    pub body_bytes_max: usize,
-    /// Largest vendor answer that has to be held whole, which is one that is translated. Streams aren't held.
-    pub answer_bytes_max: usize,
-    /// Largest single event of a stream. Beyond it the vendor is broken (502): nothing real comes near.
-    pub sse_event_bytes_max: usize,
-    /// From the first byte of a head to its blank line.
-    pub head_ms: u64,
-    /// Longest silence between two reads of a request body.
-    pub body_idle_ms: u64,
-    /// How long a kept-alive client connection may idle. One second over nginx's 75 s, so a proxy in front closes first.
-    pub keep_alive_ms: u64,
-    /// How long one write to a client may make no headway before the client counts as gone.
-    pub slow_reader_ms: u64,
-    /// Idle vendor connections kept per core and target.
-    pub pool_idle_max: usize,
-    /// How long a vendor connection may idle in the pool. Under the 60 s after which common load balancers drop it.
-    pub pool_idle_ms: u64,
-    /// Requests in flight on one core; beyond it 503 with `retry-after`.
-    pub in_flight_max: usize,
-    /// Client connections on one core; beyond it the oldest queue in the kernel waits.
-    pub connections_max: usize,
+macro_rules! limits {
+    ($( $(#[$doc:meta])* $name:ident: $type:ty = $default:expr, at most $max:expr; )*) => {
+        /// The bounds an operator may change, under `gateway.limits`. Sizes are bytes, times are milliseconds.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits { $( $(#[$doc])* pub $name: $type, )* }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $( $name: $default, )* }
+            }
+        }
+
+        impl Limits {
+            /// Every bound, in the order of this file.
+            pub const ALL: &'static [Limit] = &[ $( Limit {
+                name: stringify!($name),
+                max: $max as u64,
+                read: |limits| limits.$name as u64,
+                write: |limits, value| limits.$name = value as $type,
+            }, )* ];
+        }
+    };
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            head_bytes_max: 64 * KIB,
-            head_fields_max: 100,
-            body_bytes_max: 32 * MIB,
-            answer_bytes_max: 64 * MIB,
-            sse_event_bytes_max: 4 * MIB,
-            head_ms: 10_000,
-            body_idle_ms: 30_000,
-            keep_alive_ms: 76_000,
-            slow_reader_ms: 60_000,
-            pool_idle_max: 1_024,
-            pool_idle_ms: 55_000,
-            in_flight_max: 16_384,
-            connections_max: 16_384,
-        }
-    }
+/// One of [`Limits`]' fields, for whoever reads or prints all of them.
+#[derive(Debug)]
+pub struct Limit {
+    /// Its name, in config and code alike.
+    pub name: &'static str,
+    /// The largest value it may be given: what one machine could bear, so that a slip of the keyboard is noticed.
+    pub max: u64,
+    /// Reads it.
+    pub read: fn(&Limits) -> u64,
+    /// Sets it, to a value that is at most `max`.
+    pub write: fn(&mut Limits, u64),
 }
+
+limits! {
+    /// Largest request or response head, start line to blank line. Cookies and traces fit; 64 KiB is what Node, Envoy
+    /// and HAProxy users know as "large".
+    head_bytes_max: usize = 64 * KIB, at most MIB;
+    /// Most header fields in one head. The official clients send about twenty.
+    head_fields_max: usize = 100, at most HEAD_FIELDS_CEILING;
+    /// Largest request body. OpenAI and Anthropic both refuse requests over 32 MB.
+    body_bytes_max: usize = 32 * MIB, at most KIB * MIB;
+    /// Largest vendor answer that has to be held whole, which is one that is translated. Streams aren't held.
+    answer_bytes_max: usize = 64 * MIB, at most KIB * MIB;
+    /// Largest single event of a stream. Beyond it the vendor is broken (502): nothing real comes near.
+    sse_event_bytes_max: usize = 4 * MIB, at most 64 * MIB;
+    /// From the first byte of a head, or from the beginning of a connection, to the head's blank line.
+    head_ms: u64 = 10_000, at most HOUR_MS;
+    /// What a request body may take on top of the time that its bytes take at `bytes_per_second_min`.
+    body_ms: u64 = 20_000, at most HOUR_MS;
+    /// The slowest client that is waited for, over a whole body or a whole write of its answer. A kilobyte a second is
+    /// a modem of 1994.
+    bytes_per_second_min: u64 = 1_024, at most MIB;
+    /// How long a kept-alive client connection may idle. One second over nginx's 75 s, so a proxy in front closes first.
+    keep_alive_ms: u64 = 76_000, at most DAY_MS;
+    /// What one write to a client may take on top of the time that its bytes take at `bytes_per_second_min`, before the
+    /// client counts as gone.
+    slow_reader_ms: u64 = 60_000, at most HOUR_MS;
+    /// Idle vendor connections kept per core and vendor address.
+    pool_idle_max: usize = 1_024, at most 65_536;
+    /// How long a vendor connection may idle in the pool. Under the 60 s after which common load balancers drop it.
+    pool_idle_ms: u64 = 55_000, at most HOUR_MS;
+    /// How long a vendor connection may live before it is no longer reused, so that a vendor whose name points
+    /// elsewhere is followed there.
+    pool_life_ms: u64 = 600_000, at most DAY_MS;
+    /// Requests in flight on one core; beyond it 503 with `retry-after`.
+    in_flight_max: usize = 16_384, at most 1_000_000;
+    /// Client connections on one core; beyond it the next one waits in the kernel.
+    connections_max: usize = 16_384, at most 1_000_000;
+    /// Client connections from one address on one core; beyond it a new one is closed. 0 is no bound, the default: many
+    /// users may sit behind one proxy.
+    connections_per_address_max: usize = 0, at most 1_000_000;
+}
+
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// 1,024 bytes.
 pub const KIB: usize = 1_024;

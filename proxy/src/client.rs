@@ -112,6 +112,25 @@ impl Request {
     }
 }
 
+/// How long a body may take.
+#[derive(Clone, Copy)]
+struct Pace<'l> {
+    began: Instant,
+    limits: &'l Limits,
+}
+
+impl Pace<'_> {
+    /// When more has to have come, behind the first `so_far` bytes.
+    fn due(self, so_far: usize) -> Instant {
+        self.began + Duration::from_millis(self.limits.body_ms) + slowest(so_far, self.limits)
+    }
+}
+
+/// What `bytes` take at the slowest rate that is waited for.
+fn slowest(bytes: usize, limits: &Limits) -> Duration {
+    Duration::from_secs(bytes as u64 / limits.bytes_per_second_min)
+}
+
 /// What a connection brings next.
 pub enum Next {
     /// A request whose head is understood.
@@ -184,7 +203,8 @@ impl Client {
         }
     }
 
-    /// Reads the body of `request` whole.
+    /// Reads the body of `request` whole. It may take as long as its bytes so far take at the slowest rate that is
+    /// waited for, and some time on top.
     ///
     /// # Errors
     ///
@@ -201,19 +221,20 @@ impl Client {
         if !is_whole && request.head.expects_continue && request.bytes.len() == start {
             self.send(write::CONTINUE.to_vec(), limits).await.0?;
         }
+        let pace = Pace { began: Instant::now(), limits };
         match framing {
-            RequestBody::None => self.take_by_length(request, 0, limits).await,
+            RequestBody::None => self.take_by_length(request, 0, pace).await,
             RequestBody::Length(length) => {
                 // The framing has held it against `body_bytes_max`.
                 let length = usize::try_from(length).map_err(|_| Fault::new(Kind::BodyTooLarge, Phase::Body))?;
-                self.take_by_length(request, length, limits).await
+                self.take_by_length(request, length, pace).await
             }
-            RequestBody::Chunked => self.take_chunks(request, limits).await,
+            RequestBody::Chunked => self.take_chunks(request, pace).await,
         }
     }
 
     /// The body stays behind the head, where it was read to.
-    async fn take_by_length(&mut self, request: &mut Request, length: usize, limits: &Limits) -> Result<(), Fault> {
+    async fn take_by_length(&mut self, request: &mut Request, length: usize, pace: Pace<'_>) -> Result<(), Fault> {
         let end = request.head.len + length;
         if request.bytes.len() < end {
             let bytes = std::mem::take(&mut request.bytes);
@@ -224,7 +245,8 @@ impl Client {
                 let missing = end - inbox.len();
                 let room = missing.min(inbox.len().max(64 * KIB));
                 inbox.reserve_exact(room);
-                self.fill_body(limits).await?;
+                let so_far = inbox.len();
+                self.fill_body(pace.due(so_far)).await?;
             }
             request.bytes = std::mem::take(self.wire.inbox());
         }
@@ -236,8 +258,8 @@ impl Client {
         Ok(())
     }
 
-    async fn take_chunks(&mut self, request: &mut Request, limits: &Limits) -> Result<(), Fault> {
-        let mut reader = BodyReader::request(RequestBody::Chunked, limits);
+    async fn take_chunks(&mut self, request: &mut Request, pace: Pace<'_>) -> Result<(), Fault> {
+        let mut reader = BodyReader::request(RequestBody::Chunked, pace.limits);
         let mut body = Vec::new();
         *self.wire.inbox() = request.bytes.split_off(request.head.len);
         loop {
@@ -250,14 +272,14 @@ impl Client {
                 }
                 None => inbox.clear(),
             }
-            self.fill_body(limits).await?;
+            self.fill_body(pace.due(body.len())).await?;
         }
         request.body = Body::Collected(body);
         Ok(())
     }
 
-    async fn fill_body(&mut self, limits: &Limits) -> Result<(), Fault> {
-        self.wire.deadline().set(Wait::Body, Instant::now() + Duration::from_millis(limits.body_idle_ms));
+    async fn fill_body(&mut self, due: Instant) -> Result<(), Fault> {
+        self.wire.deadline().set(Wait::Body, due);
         let came = self.wire.fill().await;
         match (came, self.wire.deadline().fired()) {
             (_, Some(_)) => Err(Fault::new(Kind::BodyTooSlow, Phase::Body)),
@@ -288,7 +310,7 @@ impl Client {
     /// Sends all of `bytes` and gives the buffer back, empty.
     pub async fn send(&mut self, bytes: Vec<u8>, limits: &Limits) -> (Result<(), Fault>, Vec<u8>) {
         let range = 0..bytes.len();
-        let limit = Duration::from_millis(limits.slow_reader_ms);
+        let limit = Duration::from_millis(limits.slow_reader_ms) + slowest(bytes.len(), limits);
         let (sent, mut bytes) = self.wire.send(bytes, range, Wait::Reader, limit).await;
         bytes.clear();
         let fired = self.wire.deadline().fired().and_then(Wait::fault);

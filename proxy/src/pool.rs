@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use kt_core::limits::Limits;
+
 use crate::deadline::Wait;
 use crate::rt;
 use crate::wire::Wire;
@@ -16,38 +18,49 @@ use crate::wire::Wire;
 /// How often idle connections are looked through for dead ones, while there are any.
 const REAP_EVERY: Duration = Duration::from_secs(5);
 
+/// A connection that nobody uses.
+pub struct Idle {
+    /// The connection.
+    pub wire: Wire,
+    /// When it was made.
+    pub born: Instant,
+}
+
 /// The idle connections to one address.
 #[derive(Default)]
 pub struct Pool {
-    idle: RefCell<VecDeque<Wire>>,
+    /// The one that idles longest is first.
+    idle: RefCell<VecDeque<Idle>>,
     reaping: Cell<bool>,
 }
 
 impl Pool {
     /// The connection that idled shortest and is still good; none if there is none.
-    pub fn take(&self) -> Option<Wire> {
+    pub fn take(&self) -> Option<Idle> {
         loop {
-            let mut wire = self.idle.borrow_mut().pop_back()?;
-            if is_quiet(&mut wire) {
-                wire.deadline().clear();
-                return Some(wire);
+            let mut idle = self.idle.borrow_mut().pop_back()?;
+            if is_quiet(&mut idle.wire) {
+                idle.wire.deadline().clear();
+                return Some(idle);
             }
-            give_up(wire);
+            give_up(idle.wire);
         }
     }
 
-    /// Keeps a connection whose last answer was read whole, for at most `idle`. Beyond `most` the oldest goes.
-    pub fn keep(self: &Rc<Self>, mut wire: Wire, most: usize, idle: Duration) {
-        if most == 0 || !wire.inbox().is_empty() || !is_quiet(&mut wire) {
-            give_up(wire);
+    /// Keeps a connection whose last answer was read whole, as long and among as many as `limits` say; beyond, the one
+    /// that idles longest goes.
+    pub fn keep(self: &Rc<Self>, mut idle: Idle, limits: &Limits) {
+        let too_old = idle.born.elapsed() > Duration::from_millis(limits.pool_life_ms);
+        if too_old || !idle.wire.inbox().is_empty() || !is_quiet(&mut idle.wire) {
+            give_up(idle.wire);
             return;
         }
-        wire.deadline().set(Wait::Pooled, Instant::now() + idle);
-        self.idle.borrow_mut().push_back(wire);
-        if self.len() > most
+        idle.wire.deadline().set(Wait::Pooled, Instant::now() + Duration::from_millis(limits.pool_idle_ms));
+        self.idle.borrow_mut().push_back(idle);
+        if self.len() > limits.pool_idle_max
             && let Some(oldest) = self.idle.borrow_mut().pop_front()
         {
-            give_up(oldest);
+            give_up(oldest.wire);
         }
         if !self.reaping.replace(true) {
             let pool = Rc::clone(self);
@@ -70,19 +83,23 @@ impl Pool {
     async fn reap_while_any(&self) {
         while !self.is_empty() {
             rt::sleep(REAP_EVERY).await;
-            let (quiet, dead): (VecDeque<_>, Vec<_>) = {
-                let mut idle = std::mem::take(&mut *self.idle.borrow_mut());
-                let mut dead = Vec::new();
-                let mut quiet = VecDeque::with_capacity(idle.len());
-                for mut wire in idle.drain(..) {
-                    if is_quiet(&mut wire) { quiet.push_back(wire) } else { dead.push(wire) }
+            let all = std::mem::take(&mut *self.idle.borrow_mut());
+            for mut idle in all {
+                if is_quiet(&mut idle.wire) {
+                    self.idle.borrow_mut().push_back(idle);
+                } else {
+                    give_up(idle.wire);
                 }
-                (quiet, dead)
-            };
-            *self.idle.borrow_mut() = quiet;
-            dead.into_iter().for_each(give_up);
+            }
         }
         self.reaping.set(false);
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // A reload has left this address behind; each connection still has a read under way.
+        self.idle.get_mut().drain(..).for_each(|idle| give_up(idle.wire));
     }
 }
 

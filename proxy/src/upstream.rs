@@ -18,7 +18,7 @@ use kt_core::record::Record;
 
 use crate::client::Client;
 use crate::deadline::Wait;
-use crate::pool;
+use crate::pool::{self, Idle};
 use crate::rt::{self, Either};
 use crate::tls::Session;
 use crate::wire::Wire;
@@ -32,6 +32,7 @@ const STALE_WITHIN: Duration = Duration::from_millis(100);
 pub struct Upstream {
     /// Taken out only by the ways to its end below.
     wire: Option<Wire>,
+    born: Instant,
     timeouts: Timeouts,
     /// When the exchange as a whole has to be over.
     total_due: Option<Instant>,
@@ -125,13 +126,14 @@ pub async fn ask(
     let mut retried = pooled.is_none();
     let mut next = pooled;
     loop {
-        let (wire, reused) = match next.take() {
-            Some(wire) => (wire, true),
-            None => (connect(lane, target, company).await?, false),
+        let (idle, reused) = match next.take() {
+            Some(idle) => (idle, true),
+            None => (Idle { wire: connect(lane, target, company).await?, born: Instant::now() }, false),
         };
         company.record.asking();
-        let mut upstream =
-            Upstream { wire: Some(wire), timeouts: target.timeouts, total_due, reused, sent: Instant::now() };
+        let Idle { wire, born } = idle;
+        let timeouts = target.timeouts;
+        let mut upstream = Upstream { wire: Some(wire), born, timeouts, total_due, reused, sent: Instant::now() };
         let head = match upstream.hand_over(outgoing, client_buffer, company).await {
             Ok(()) => upstream.head(company).await,
             Err(fault) => Err(fault),
@@ -223,6 +225,7 @@ impl Upstream {
         client_buffer: &mut Vec<u8>,
         company: &mut Company<'_>,
     ) -> Result<(), Fault> {
+        // A vendor that takes a piece of the request has as long for it as for a piece of its answer.
         let limit = Duration::from_millis(self.timeouts.idle_ms);
         for (origin, range) in &outgoing.pieces {
             let buffer = match origin {
@@ -410,7 +413,7 @@ impl Answer {
     pub fn done(mut self, lane: &Lane, limits: &Limits) {
         let Some(wire) = self.upstream.wire.take() else { return };
         if self.reusable {
-            lane.pool.keep(wire, limits.pool_idle_max, Duration::from_millis(limits.pool_idle_ms));
+            lane.pool.keep(Idle { wire, born: self.upstream.born }, limits);
         } else {
             pool::give_up(wire);
         }

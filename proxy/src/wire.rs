@@ -80,8 +80,7 @@ impl Wire {
         poll_fn(|cx| self.poll_fill(cx)).await
     }
 
-    /// Sends `bytes[range]` and gives the buffer back. Each part that the other side takes renews the deadline:
-    /// `limit` bounds the time without headway. To be awaited to its end.
+    /// Sends `bytes[range]` within `limit` and gives the buffer back. To be awaited to its end.
     pub async fn send(
         &mut self,
         bytes: Vec<u8>,
@@ -89,8 +88,17 @@ impl Wire {
         wait: Wait,
         limit: Duration,
     ) -> (io::Result<()>, Vec<u8>) {
+        self.deadline.set(wait, Instant::now() + limit);
+        let sent = self.send_all(bytes, range).await;
+        if sent.0.is_ok() {
+            self.deadline.clear();
+        }
+        sent
+    }
+
+    async fn send_all(&mut self, bytes: Vec<u8>, range: Range<usize>) -> (io::Result<()>, Vec<u8>) {
         match &mut self.session {
-            None => send_all(&mut self.socket, &self.deadline, bytes, range, wait, limit).await,
+            None => write_all(&mut self.socket, bytes, range).await,
             Some(session) => {
                 let Range { start, end } = range;
                 for from in (start..end).step_by(SEAL_BYTES) {
@@ -99,7 +107,7 @@ impl Wire {
                         Err(error) => return (Err(error), bytes),
                     };
                     let whole = 0..sealed.len();
-                    let (sent, sealed) = send_all(&mut self.socket, &self.deadline, sealed, whole, wait, limit).await;
+                    let (sent, sealed) = write_all(&mut self.socket, sealed, whole).await;
                     session.reuse(sealed);
                     if sent.is_err() {
                         return (sent, bytes);
@@ -130,17 +138,9 @@ impl Wire {
     }
 }
 
-async fn send_all(
-    socket: &mut Socket,
-    deadline: &Deadline,
-    mut bytes: Vec<u8>,
-    range: Range<usize>,
-    wait: Wait,
-    limit: Duration,
-) -> (io::Result<()>, Vec<u8>) {
+async fn write_all(socket: &mut Socket, mut bytes: Vec<u8>, range: Range<usize>) -> (io::Result<()>, Vec<u8>) {
     let Range { start: mut from, end } = range;
     while from < end {
-        deadline.set(wait, Instant::now() + limit);
         let sent;
         (sent, bytes) = socket.write(bytes, from..end).await;
         match sent {
@@ -149,6 +149,5 @@ async fn send_all(
             Err(error) => return (Err(error), bytes),
         }
     }
-    deadline.clear();
     (Ok(()), bytes)
 }

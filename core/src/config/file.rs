@@ -12,7 +12,7 @@ use super::plan::{
 };
 use super::tree::{Entry, Item, Node, Value, key_step, spot};
 use super::url::is_listen_address;
-use crate::limits::{BLOCK_SLOTS_MAX, KIB, Limits, MIB, WEIGHT_MAX};
+use crate::limits::{BLOCK_SLOTS_MAX, Limits, WEIGHT_MAX};
 use crate::policy::{Action, Category, Threshold};
 
 /// A config without errors, as [`check`](super::check) makes it. Several files are one here.
@@ -149,28 +149,8 @@ const GATEWAY: Shape<'_> =
 const ADMIN: Shape<'_> = Shape { keys: &["listen"], later: &[] };
 const LOG: Shape<'_> = Shape { keys: &["level", "format"], later: &[] };
 
-/// A key of `gateway.limits`: its name, the largest value, and the field it sets.
-type Limit = (&'static str, usize, fn(&mut Limits, u64));
-
-/// The largest values are what one machine could bear, so that a slip of the keyboard is noticed.
-const LIMITS: &[Limit] = &[
-    ("head_bytes_max", MIB, |limits, n| limits.head_bytes_max = n as usize),
-    ("head_fields_max", 1_000, |limits, n| limits.head_fields_max = n as usize),
-    ("body_bytes_max", KIB * MIB, |limits, n| limits.body_bytes_max = n as usize),
-    ("answer_bytes_max", KIB * MIB, |limits, n| limits.answer_bytes_max = n as usize),
-    ("sse_event_bytes_max", 64 * MIB, |limits, n| limits.sse_event_bytes_max = n as usize),
-    ("head_ms", HOUR_MS, |limits, n| limits.head_ms = n),
-    ("body_idle_ms", HOUR_MS, |limits, n| limits.body_idle_ms = n),
-    ("keep_alive_ms", DAY_MS, |limits, n| limits.keep_alive_ms = n),
-    ("slow_reader_ms", HOUR_MS, |limits, n| limits.slow_reader_ms = n),
-    ("pool_idle_max", 65_536, |limits, n| limits.pool_idle_max = n as usize),
-    ("pool_idle_ms", HOUR_MS, |limits, n| limits.pool_idle_ms = n),
-    ("in_flight_max", 1_000_000, |limits, n| limits.in_flight_max = n as usize),
-    ("connections_max", 1_000_000, |limits, n| limits.connections_max = n as usize),
-];
-
-const HOUR_MS: usize = 3_600_000;
-const DAY_MS: usize = 24 * HOUR_MS;
+/// Longest timeout of a target.
+const DAY_MS: u64 = 86_400_000;
 /// Linux itself stops at 8,192 processors.
 const CORES_MAX: u64 = 8_192;
 /// Longest id, name, label or model. They stand in response headers and in every event.
@@ -443,7 +423,7 @@ impl Walk<'_> {
         if !self.is_map(at, &TIMEOUTS) {
             return timeouts;
         }
-        let day = 1..=DAY_MS as u64;
+        let day = 1..=DAY_MS;
         for (key, field) in [
             ("connect_ms", &mut timeouts.connect_ms),
             ("first_byte_ms", &mut timeouts.first_byte_ms),
@@ -792,13 +772,13 @@ impl Walk<'_> {
     }
 
     fn limits(&mut self, at: &At<'_, '_>, limits: &mut Limits) {
-        let keys: Vec<&str> = LIMITS.iter().map(|&(key, _, _)| key).collect();
+        let keys: Vec<&str> = Limits::ALL.iter().map(|limit| limit.name).collect();
         if !self.is_map(at, &Shape { keys: &keys, later: &[] }) {
             return;
         }
-        for &(key, most, set) in LIMITS {
-            if let Some(value) = at.get(key).and_then(|at| self.number(&at, 1..=most as u64)) {
-                set(limits, value);
+        for limit in Limits::ALL {
+            if let Some(value) = at.get(limit.name).and_then(|at| self.number(&at, 1..=limit.max)) {
+                (limit.write)(limits, value);
             }
         }
     }

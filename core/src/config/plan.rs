@@ -662,38 +662,9 @@ fn push_policy(out: &mut String, policy: &PolicySettings) {
 }
 
 fn push_limits(out: &mut String, limits: &Limits) {
-    let Limits {
-        head_bytes_max,
-        head_fields_max,
-        body_bytes_max,
-        answer_bytes_max,
-        sse_event_bytes_max,
-        head_ms,
-        body_idle_ms,
-        keep_alive_ms,
-        slow_reader_ms,
-        pool_idle_max,
-        pool_idle_ms,
-        in_flight_max,
-        connections_max,
-    } = limits;
-    let fields: [(&str, u64); 13] = [
-        ("head_bytes_max", *head_bytes_max as u64),
-        ("head_fields_max", *head_fields_max as u64),
-        ("body_bytes_max", *body_bytes_max as u64),
-        ("answer_bytes_max", *answer_bytes_max as u64),
-        ("sse_event_bytes_max", *sse_event_bytes_max as u64),
-        ("head_ms", *head_ms),
-        ("body_idle_ms", *body_idle_ms),
-        ("keep_alive_ms", *keep_alive_ms),
-        ("slow_reader_ms", *slow_reader_ms),
-        ("pool_idle_max", *pool_idle_max as u64),
-        ("pool_idle_ms", *pool_idle_ms),
-        ("in_flight_max", *in_flight_max as u64),
-        ("connections_max", *connections_max as u64),
-    ];
-    for (i, (key, value)) in fields.iter().enumerate() {
-        push(out, format_args!("{}\"{key}\":{value}", if i == 0 { '{' } else { ',' }));
+    for (i, limit) in Limits::ALL.iter().enumerate() {
+        let (open, value) = (if i == 0 { '{' } else { ',' }, (limit.read)(limits));
+        push(out, format_args!("{open}\"{}\":{value}", limit.name));
     }
     out.push('}');
 }

@@ -314,7 +314,7 @@ model_groups:
     targets: [{provider: local, model: l, weight: 100}]
 gateway: {limits: {head_ms: 1}}
 ";
-    let below = format!("{TUTORIAL}gateway: {{listen: 'localhost:1', limits: {{head_ms: 5, body_idle_ms: 6}}}}\n");
+    let below = format!("{TUTORIAL}gateway: {{listen: 'localhost:1', limits: {{head_ms: 5, body_ms: 6}}}}\n");
     let checked = check(&[source("a.yaml", &below), source("conf/b.yaml", over)]);
     assert_eq!(lines(&checked), "");
     let summary = "✓ Configuration is valid\n\
@@ -327,7 +327,7 @@ gateway: {limits: {head_ms: 1}}
     let targets = file.targets.expect("both files have targets");
     assert_eq!(&*targets[1].base.authority, "localhost:1");
     assert_eq!(targets[2].ca_file.as_deref(), Some("conf/ca.pem"), "relative to its own file");
-    assert_eq!((file.limits.head_ms, file.limits.body_idle_ms), (1, 6));
+    assert_eq!((file.limits.head_ms, file.limits.body_ms), (1, 6));
     assert_eq!(file.fixed.listen.as_deref(), Some("localhost:1"));
     assert_eq!(file.groups.expect("both files have groups")[0].arms[0].weight, 50, "replaced whole");
 }
