@@ -83,8 +83,6 @@ pub const JSON_DEPTH_MAX: usize = 128;
 pub const MODEL_BYTES_MAX: usize = 256;
 /// Longest `x-request-id` of a client that is taken over; others are replaced.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
-/// How far ahead a client may pipeline while its request is being answered. Beyond it we stop reading.
-pub const PIPELINE_BYTES_MAX: usize = 64 * KIB;
 /// A body up to this size is copied into one buffer with its head and sent by one call; a larger one goes out in
 /// place around the edits.
 pub const COPY_BYTES_MAX: usize = 16 * KIB;

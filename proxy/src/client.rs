@@ -13,7 +13,7 @@ use kt_core::http1::body::BodyReader;
 use kt_core::http1::framing::{self, RequestBody};
 use kt_core::http1::head::{Fields, Known, RequestHead, Search, Version};
 use kt_core::http1::write;
-use kt_core::limits::{KIB, Limits, PIPELINE_BYTES_MAX, REQUEST_ID_BYTES_MAX};
+use kt_core::limits::{KIB, Limits, REQUEST_ID_BYTES_MAX};
 
 use crate::deadline::Wait;
 use crate::wire::Wire;
@@ -141,7 +141,7 @@ impl Client {
             }
             (true, 0) | (false, _) => self.wire.deadline().set(Wait::Head, head_due),
         }
-        // What lies in the inbox of a read under way can't be seen, and will be with the next bytes.
+        // A read under way began with an empty inbox (see `gone`): there is nothing to be seen before it ends.
         let mut must_fill = self.wire.is_reading();
         loop {
             if !must_fill {
@@ -270,19 +270,15 @@ impl Client {
         }
     }
 
-    /// Waits until the client has gone. What it sends meanwhile is kept, up to a bound; a client that pipelines beyond
-    /// it is no longer read, and so no longer watched. The wait may be given up.
+    /// Waits until the client has gone. A client that pipelines is not read any further, and so no longer watched: what
+    /// it has sent has to be in sight when its turn comes, and in a read under way it wouldn't be. The wait may be given
+    /// up.
     pub async fn gone(&mut self) {
         let left = poll_fn(|cx| {
-            loop {
-                if !self.wire.is_reading() && self.wire.inbox().len() >= PIPELINE_BYTES_MAX {
-                    return Poll::Ready(false);
-                }
-                match ready!(self.wire.poll_fill(cx)) {
-                    Ok(0) | Err(_) => return Poll::Ready(true),
-                    Ok(_) => {}
-                }
+            if !self.wire.is_reading() && !self.wire.inbox().is_empty() {
+                return Poll::Ready(false);
             }
+            Poll::Ready(matches!(ready!(self.wire.poll_fill(cx)), Ok(0) | Err(_)))
         });
         if !left.await {
             pending::<()>().await;
