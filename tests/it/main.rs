@@ -5,5 +5,6 @@
 //! the way of a rewrite, and a mistake in its parser can't hide itself from a test.
 
 mod edges;
+mod faults;
 mod harness;
 mod tutorial;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -56,6 +56,7 @@ pub(crate) struct Vendor {
 struct Shared {
     answer: Box<dyn Fn(&Received) -> Script + Send + Sync>,
     seen: Mutex<Seen>,
+    sent_bytes: AtomicUsize,
     ended: AtomicBool,
 }
 
@@ -121,8 +122,12 @@ impl Vendor {
     pub(crate) fn start(answer: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
-        let shared =
-            Arc::new(Shared { answer: Box::new(answer), seen: Mutex::default(), ended: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            answer: Box::new(answer),
+            seen: Mutex::default(),
+            sent_bytes: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+        });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &accepting));
         Self { address, shared }
@@ -175,9 +180,21 @@ impl Vendor {
         self.shared.seen().connections.len()
     }
 
-    /// Waits until none of them is open any more.
+    /// How much it has sent, as far as the kernel took it.
+    pub(crate) fn sent_bytes(&self) -> usize {
+        self.shared.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Waits until none of its connections is open any more.
     pub(crate) fn wait_until_left(&self) {
-        eventually("a vendor to be left", || self.shared.seen().connections.iter().all(Option::is_none).then_some(()));
+        self.wait_until_left_but(0);
+    }
+
+    /// Waits until at most so many of them are.
+    pub(crate) fn wait_until_left_but(&self, most: usize) {
+        eventually("a vendor to be left", || {
+            (self.shared.seen().connections.iter().flatten().count() <= most).then_some(())
+        });
     }
 
     /// Closes the connections that idle, as vendors do, and waits for nobody to notice.
@@ -235,7 +252,7 @@ fn serve(mut stream: TcpStream, number: usize, shared: &Shared) -> io::Result<()
             (shared.answer)(&request)
         };
         for step in script {
-            if let Then::End = act(&mut stream, step)? {
+            if let Then::End = act(&mut stream, step, shared)? {
                 return Ok(());
             }
         }
@@ -243,9 +260,12 @@ fn serve(mut stream: TcpStream, number: usize, shared: &Shared) -> io::Result<()
     Ok(())
 }
 
-fn act(stream: &mut TcpStream, step: Step) -> io::Result<Then> {
+fn act(stream: &mut TcpStream, step: Step, shared: &Shared) -> io::Result<Then> {
     match step {
-        Step::Send(bytes) => stream.write_all(&bytes)?,
+        Step::Send(bytes) => {
+            stream.write_all(&bytes)?;
+            shared.sent_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
         Step::Pause(time) => pause(time),
         Step::Wait(gate) => gate.pass(),
         Step::Close => {
