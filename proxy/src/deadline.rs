@@ -122,9 +122,9 @@ impl Descriptor {
     fn borrowed(&self, act: impl FnOnce(SockRef<'_>)) {
         let Some(fd) = self.0.get() else { return };
         // SAFETY: `fd` is open for the whole of this borrow. It is stored by `of_open_socket`, whose only caller is
-        // `rt::Socket::new`, and taken out by `retire` in `Socket::drop`, before the halves that own the descriptor are
-        // dropped. The descriptor is closed only when those halves and every operation in flight are gone. All of this
-        // happens on one thread (the cell isn't `Sync`), and `act` can't reach the socket to drop it meanwhile.
+        // `rt::Socket::new`, and taken out by `retire` when the socket's first field goes, before the halves that own the
+        // descriptor do. The descriptor is closed only when those halves and every operation in flight are gone. All of
+        // this happens on one thread (the cell isn't `Sync`), and `act` can't reach the socket to drop it meanwhile.
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
         act(SockRef::from(&borrowed));
     }

@@ -175,11 +175,12 @@ enum Inflow {
 /// A read that has started stays here until it is done, whether or not anybody is still polling for it: waiting for
 /// bytes can be given up at any time without losing any.
 pub struct Socket {
+    // First, so that the descriptor is forgotten before the halves that own it are dropped.
+    descriptor: Retiring,
     inflow: Inflow,
     /// Empty while a read is under way: its buffer is the kernel's.
     bytes: Vec<u8>,
     outflow: OwnedWriteHalf<TcpStream>,
-    descriptor: Rc<Descriptor>,
 }
 
 thread_local! {
@@ -192,18 +193,21 @@ pub fn open_sockets() -> usize {
     OPEN.get()
 }
 
+/// A descriptor that is retired with its owner.
+struct Retiring(Rc<Descriptor>);
+
 impl Socket {
     fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         OPEN.set(OPEN.get() + 1);
-        let descriptor = Rc::new(Descriptor::of_open_socket(stream.as_raw_fd()));
+        let descriptor = Retiring(Rc::new(Descriptor::of_open_socket(stream.as_raw_fd())));
         let (inflow, outflow) = stream.into_split();
-        Ok(Self { inflow: Inflow::Idle(inflow), bytes: Vec::new(), outflow, descriptor })
+        Ok(Self { descriptor, inflow: Inflow::Idle(inflow), bytes: Vec::new(), outflow })
     }
 
     /// The descriptor, for whoever has to end this socket from outside.
     pub fn descriptor(&self) -> &Rc<Descriptor> {
-        &self.descriptor
+        &self.descriptor.0
     }
 
     /// What has been read and not taken. Empty while a read is under way.
@@ -259,34 +263,41 @@ impl Socket {
 
     /// Tells the other side that nothing more will come.
     pub fn half_close(&self) {
-        self.descriptor.shut_down(Shutdown::Write);
+        self.descriptor.0.shut_down(Shutdown::Write);
     }
 
     /// Gives the socket up: ends both directions if a read is still under way, waits until its buffer is home, and
     /// closes it.
-    pub async fn close(self) {
-        self.close_after(Shutdown::Both).await;
+    pub async fn close(mut self) {
+        self.end_read(Shutdown::Both).await;
     }
 
     /// As [`Self::close`], but by a reset, so that the other side can't take what it got for the whole. No FIN goes out
     /// before it: only our own reading ends.
-    pub async fn abort(self) {
-        self.descriptor.linger_zero();
-        self.close_after(Shutdown::Read).await;
+    pub async fn abort(mut self) {
+        self.descriptor.0.linger_zero();
+        self.end_read(Shutdown::Read).await;
+        let Self { descriptor, inflow, bytes: _, outflow } = self;
+        drop(descriptor);
+        match inflow {
+            // By itself the writing half shuts its direction down when it is dropped, which would be a FIN.
+            Inflow::Idle(half) => drop(half.reunite(outflow)),
+            Inflow::Reading(_) | Inflow::Turning => unreachable!("the read has ended above"),
+        }
     }
 
-    async fn close_after(mut self, how: Shutdown) {
+    async fn end_read(&mut self, how: Shutdown) {
         if self.is_reading() {
-            self.descriptor.shut_down(how);
+            self.descriptor.0.shut_down(how);
             // Whatever the last read brings has no reader any more.
             let _ = poll_fn(|cx| self.poll_fill(cx)).await;
         }
     }
 }
 
-impl Drop for Socket {
+impl Drop for Retiring {
     fn drop(&mut self) {
-        self.descriptor.retire();
+        self.0.retire();
         OPEN.set(OPEN.get() - 1);
     }
 }

@@ -1,3 +1,11 @@
-//! Scenarios over the real binary, real sockets and real files; only the vendors are simulated.
+//! The product from outside: the real binary, real sockets, real files. Only the vendors are simulated.
+//!
+//! Each module holds one side of what README promises; `harness` holds the three parties of every scenario, a
+//! gateway, its vendors and its clients. Nothing of the product's own code is linked in, so that nothing here stands in
+//! the way of a rewrite, and a mistake in its parser can't hide itself from a test.
 
+mod edges;
+mod faults;
+mod harness;
 mod tidy;
+mod tutorial;

@@ -1,7 +1,7 @@
 //! What a record of the log looks like as text: one JSON object, one line.
 //!
 //! It runs on the writer's thread, some hundred thousand times a second at worst, so it appends to the caller's buffer
-//! and allocates nothing of its own. The order of the fields is CONTRACT.md's, with `event_type` before all, so that
+//! and allocates nothing of its own. The order of the fields is README's, with `event_type` before all, so that
 //! [`is_decision`] needs no parser.
 
 use super::{Event, Gaps, Method, PolicyResult, Shed};
