@@ -61,8 +61,8 @@ limits! {
     bytes_per_second_min: u64 = 1_024, at most MIB;
     /// How long a kept-alive client connection may idle. One second over nginx's 75 s, so a proxy in front closes first.
     keep_alive_ms: u64 = 76_000, at most DAY_MS;
-    /// What one write to a client may take on top of the time that its bytes take at `bytes_per_second_min`, before the
-    /// client counts as gone.
+    /// How long a client may take nothing of its answer before it counts as gone. One write may take this long on top of
+    /// the time that its bytes take at `bytes_per_second_min`.
     slow_reader_ms: u64 = 60_000, at most HOUR_MS;
     /// Idle vendor connections kept per core and vendor address.
     pool_idle_max: usize = 1_024, at most 65_536;

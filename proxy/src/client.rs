@@ -18,7 +18,7 @@ use kt_core::limits::{KIB, Limits, REQUEST_ID_BYTES_MAX};
 
 use crate::deadline::Wait;
 use crate::relay::write_chosen;
-use crate::wire::Wire;
+use crate::wire::{Patience, Wire};
 
 /// What of a request that was answered early is still read and thrown away, so that the answer isn't lost in a reset.
 const LEFTOVER_BYTES_MAX: usize = 64 * KIB;
@@ -310,8 +310,9 @@ impl Client {
     /// Sends all of `bytes` and gives the buffer back, empty.
     pub async fn send(&mut self, bytes: Vec<u8>, limits: &Limits) -> (Result<(), Fault>, Vec<u8>) {
         let range = 0..bytes.len();
-        let limit = Duration::from_millis(limits.slow_reader_ms) + slowest(bytes.len(), limits);
-        let (sent, mut bytes) = self.wire.send(bytes, range, Wait::Reader, limit).await;
+        let headway = Duration::from_millis(limits.slow_reader_ms);
+        let patience = Patience { wait: Wait::Reader, headway, whole: headway + slowest(bytes.len(), limits) };
+        let (sent, mut bytes) = self.wire.send(bytes, range, patience).await;
         bytes.clear();
         let fired = self.wire.deadline().fired().and_then(Wait::fault);
         let (kind, phase) = fired.unwrap_or((Kind::ClientGone, Phase::Stream));

@@ -21,7 +21,7 @@ use crate::deadline::Wait;
 use crate::pool::{self, Idle};
 use crate::rt::{self, Either};
 use crate::tls::Session;
-use crate::wire::Wire;
+use crate::wire::{Patience, Wire};
 use crate::worker::{Lane, Worker};
 
 /// A reused connection that ends this soon after the send, without a byte of an answer, had been closed by the vendor
@@ -225,15 +225,20 @@ impl Upstream {
         client_buffer: &mut Vec<u8>,
         company: &mut Company<'_>,
     ) -> Result<(), Fault> {
-        // A vendor that takes a piece of the request has as long for it as for a piece of its answer.
-        let limit = Duration::from_millis(self.timeouts.idle_ms);
+        // A vendor has as long to take something of the request as to say something of its answer, and for the whole
+        // request as long as for its first byte.
+        let patience = Patience {
+            wait: Wait::Send,
+            headway: Duration::from_millis(self.timeouts.idle_ms),
+            whole: Duration::from_millis(self.timeouts.first_byte_ms),
+        };
         for (origin, range) in &outgoing.pieces {
             let buffer = match origin {
                 Origin::Copied => &mut outgoing.copied,
                 Origin::Client => &mut *client_buffer,
             };
             let bytes = std::mem::take(buffer);
-            let (sent, bytes) = self.wire().send(bytes, range.clone(), Wait::Send, limit).await;
+            let (sent, bytes) = self.wire().send(bytes, range.clone(), patience).await;
             *buffer = bytes;
             if let Err(error) = sent {
                 return Err(self.blame(Phase::Send, Kind::SendFailed, Some(&error)));

@@ -19,6 +19,17 @@ use crate::tls::Session;
 /// How much is sealed at a time: four TLS records. A large body is never held twice.
 const SEAL_BYTES: usize = 64 * KIB;
 
+/// How long the other side may take over what it is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// What it is that is waited for.
+    pub wait: Wait,
+    /// Longest time in which it takes nothing.
+    pub headway: Duration,
+    /// Longest time for all of it.
+    pub whole: Duration,
+}
+
 /// A connection, plain or TLS.
 pub struct Wire {
     // Before the socket, so that the sweeper has forgotten it when the descriptor goes.
@@ -80,42 +91,34 @@ impl Wire {
         poll_fn(|cx| self.poll_fill(cx)).await
     }
 
-    /// Sends `bytes[range]` within `limit` and gives the buffer back. To be awaited to its end.
-    pub async fn send(
-        &mut self,
-        bytes: Vec<u8>,
-        range: Range<usize>,
-        wait: Wait,
-        limit: Duration,
-    ) -> (io::Result<()>, Vec<u8>) {
-        self.deadline.set(wait, Instant::now() + limit);
-        let sent = self.send_all(bytes, range).await;
-        if sent.0.is_ok() {
-            self.deadline.clear();
-        }
-        sent
-    }
-
-    async fn send_all(&mut self, bytes: Vec<u8>, range: Range<usize>) -> (io::Result<()>, Vec<u8>) {
-        match &mut self.session {
-            None => write_all(&mut self.socket, bytes, range).await,
+    /// Sends `bytes[range]` and gives the buffer back. To be awaited to its end.
+    pub async fn send(&mut self, bytes: Vec<u8>, range: Range<usize>, patience: Patience) -> (io::Result<()>, Vec<u8>) {
+        let due = Instant::now() + patience.whole;
+        let sent = match &mut self.session {
+            None => write_all(&mut self.socket, &self.deadline, bytes, range, patience, due).await,
             Some(session) => {
                 let Range { start, end } = range;
+                let mut sent = Ok(());
                 for from in (start..end).step_by(SEAL_BYTES) {
                     let sealed = match session.seal(&bytes[from..end.min(from + SEAL_BYTES)]) {
                         Ok(sealed) => sealed,
                         Err(error) => return (Err(error), bytes),
                     };
                     let whole = 0..sealed.len();
-                    let (sent, sealed) = write_all(&mut self.socket, sealed, whole).await;
-                    session.reuse(sealed);
+                    let sealed_sent = write_all(&mut self.socket, &self.deadline, sealed, whole, patience, due).await;
+                    session.reuse(sealed_sent.1);
+                    sent = sealed_sent.0;
                     if sent.is_err() {
-                        return (sent, bytes);
+                        break;
                     }
                 }
-                (Ok(()), bytes)
+                (sent, bytes)
             }
+        };
+        if sent.0.is_ok() {
+            self.deadline.clear();
         }
+        sent
     }
 
     /// Tells the other side that nothing more will come.
@@ -138,9 +141,17 @@ impl Wire {
     }
 }
 
-async fn write_all(socket: &mut Socket, mut bytes: Vec<u8>, range: Range<usize>) -> (io::Result<()>, Vec<u8>) {
+async fn write_all(
+    socket: &mut Socket,
+    deadline: &Deadline,
+    mut bytes: Vec<u8>,
+    range: Range<usize>,
+    patience: Patience,
+    due: Instant,
+) -> (io::Result<()>, Vec<u8>) {
     let Range { start: mut from, end } = range;
     while from < end {
+        deadline.set(patience.wait, due.min(Instant::now() + patience.headway));
         let sent;
         (sent, bytes) = socket.write(bytes, from..end).await;
         match sent {

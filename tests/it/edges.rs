@@ -155,6 +155,7 @@ fn only_listed_fields_and_our_own_key_go_to_openai() {
             ("OpenAI-Organization", "org-1"),
             ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
             ("User-Agent", "client/1.0"),
+            ("via", "1.1 kt"),
         ]
     );
 }
@@ -183,6 +184,7 @@ fn only_listed_fields_and_our_own_key_go_to_anthropic() {
             "idempotency-key",
             "traceparent",
             "user-agent",
+            "via",
             "x-api-key",
         ]
     );

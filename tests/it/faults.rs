@@ -474,7 +474,7 @@ fn a_client_that_leaves_before_its_body_is_whole_is_logged_too() {
 fn clients_that_dawdle_are_told_so() {
     on_each_driver(|driver| {
         let vendor = Vendor::queue([]);
-        let limits = "gateway: {limits: {head_ms: 300, body_idle_ms: 300, keep_alive_ms: 300}}\n";
+        let limits = "gateway: {limits: {head_ms: 300, body_ms: 300, keep_alive_ms: 300}}\n";
         let gateway = Gateway::with(Config::openai(&vendor, "", limits)).driver(driver).start();
         let mut client = gateway.client();
         assert_eq!(client.ask("POST /v1/chat/completions HTTP/1.1\r\nHos").error(408), "head_too_slow");
