@@ -30,6 +30,7 @@ use monoio::buf::{IoBuf, SliceMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::{TcpStream, UnixStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+use socket2::SockRef;
 
 use crate::deadline::Descriptor;
 
@@ -376,6 +377,13 @@ impl Listener {
         let (stream, _peer) = self.queue.accept().ok()?;
         stream.set_nonblocking(self.engine == Engine::Epoll).ok()?;
         TcpStream::from_std(stream).and_then(Socket::new).ok()
+    }
+
+    /// Takes in no more: whoever connects from now on is refused by the kernel, and doesn't wait in a queue that nobody
+    /// empties. Linux takes a listening socket that is shut down for reading out of service, while its descriptor lives.
+    pub fn close(&self) {
+        // An error says that it doesn't listen any more, which is all that was wanted.
+        drop(SockRef::from(&self.queue).shutdown(Shutdown::Read));
     }
 }
 

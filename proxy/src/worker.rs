@@ -328,7 +328,7 @@ fn same(one: Option<&Arc<ClientConfig>>, other: Option<&Arc<ClientConfig>>) -> b
     }
 }
 
-/// Accepts until told to stop, then takes in what is still queued.
+/// Accepts until told to stop, then takes in what is still queued, and no more.
 pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
     let mut complained = false;
     loop {
@@ -352,6 +352,7 @@ pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
     while let Some(socket) = listener.accept_queued() {
         admit(&worker, socket);
     }
+    listener.close();
 }
 
 fn admit(worker: &Rc<Worker>, socket: Socket) {

@@ -325,6 +325,11 @@ impl Gateway {
         kill_process(pid(&self.child), signal).expect("it lives");
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_some()
+    }
+
     /// Waits for its end; the exit code.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         wait(&mut self.child).unwrap_or_else(|| panic!("the gateway does not end:\n{}", self.log.text())).code()
