@@ -8,4 +8,7 @@ mod drain;
 mod edges;
 mod faults;
 mod harness;
+mod lint;
+mod start;
+mod tail;
 mod tutorial;
