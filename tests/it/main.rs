@@ -9,6 +9,7 @@ mod edges;
 mod faults;
 mod harness;
 mod lint;
+mod reload;
 mod start;
 mod tail;
 mod tutorial;
