@@ -21,7 +21,15 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         driver: args.driver.map(driver),
         state_dir: args.state.state_dir.clone(),
     };
-    let server = Server::prepare(options).map_err(|report| anyhow!(report))?;
+    let server = match Server::prepare(options) {
+        Ok(server) => server,
+        // What lint says has headlines of its own; everything else is one line.
+        Err(report) if report.contains('\n') => {
+            write!(io::stderr(), "{report}")?;
+            return Ok(Exit::Error);
+        }
+        Err(report) => return Err(anyhow!(report)),
+    };
     write!(io::stderr(), "{}", server.warnings())?;
     log::start(server.log_settings(), args.log_level, args.log_format);
     server.run().map_err(|report| anyhow!(report))?;

@@ -34,6 +34,7 @@ pub(crate) struct Setup {
     cores: usize,
     driver: Option<Driver>,
     env: Vec<(String, String)>,
+    names_state: bool,
     args: Vec<String>,
 }
 
@@ -205,6 +206,12 @@ impl Setup {
         self
     }
 
+    /// Without `--state-dir`, so that the environment says where it is.
+    pub(crate) fn without_state_dir(mut self) -> Self {
+        self.names_state = false;
+        self
+    }
+
     /// With another flag, or the value of one.
     pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
@@ -242,7 +249,7 @@ impl Setup {
         if !self.args.iter().any(|arg| arg == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        if !self.args.iter().any(|arg| arg == "--state-dir") {
+        if self.names_state && !self.args.iter().any(|arg| arg == "--state-dir") {
             command.arg("--state-dir").arg(self.state.path());
         }
         if let Some(driver) = self.driver {
@@ -264,6 +271,7 @@ impl Gateway {
             cores: 1,
             driver: None,
             env: keys.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            names_state: true,
             args: Vec::new(),
         }
     }

@@ -63,6 +63,12 @@ impl Json {
         self.at(path).0.is_null()
     }
 
+    /// This object with a text in one of its fields.
+    pub(crate) fn with(mut self, name: &str, text: &str) -> Self {
+        self.0.insert(name.to_owned(), text).unwrap_or_else(|error| panic!("{error}: {:?}", self.0));
+        self
+    }
+
     /// The items of the list at `path`.
     pub(crate) fn items(&self, path: &str) -> Vec<Self> {
         let found = self.at(path);
