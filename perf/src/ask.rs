@@ -14,7 +14,7 @@ use std::{fmt, io};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use http::Method;
-use kt_core::dialect::{self, Dialect, Onlooker};
+use kt_core::dialect::{self, Dialect};
 use kt_core::fault::Kind;
 use kt_core::http1::body::BodyReader;
 use kt_core::http1::framing;
@@ -25,7 +25,7 @@ use kt_core::limits::{KIB, Limits};
 use kt_core::sse::{self, Splitter};
 use kt_proxy::deadline::{Wait, Watch};
 use kt_proxy::rt;
-use kt_proxy::wire::Wire;
+use kt_proxy::wire::{Patience, Wire};
 use kt_proxy::worker::Held;
 
 use crate::stage;
@@ -265,7 +265,9 @@ impl Asker {
     async fn exchange(&self, wire: &mut Wire, answer: &mut Answer, asked: Instant) -> Result<Reuse, Flaw> {
         let question = self.question(answer.nth, answer.streamed);
         let whole = 0..question.len();
-        let (sent, _) = wire.send(question, whole, Wait::Send, self.questions.patience).await;
+        let limit = self.questions.patience;
+        let patience = Patience { wait: Wait::Send, headway: limit, whole: limit };
+        let (sent, _) = wire.send(question, whole, patience).await;
         sent.map_err(|error| Flaw::Unreachable(error.to_string()))?;
         wire.deadline().set(Wait::Total, asked + self.questions.patience);
         let (head, fields, bytes) = self.read_head(wire).await?;
@@ -378,11 +380,11 @@ impl Body {
 }
 
 async fn read_stream(wire: &mut Wire, body: &mut Body, answer: &mut Answer, asked: Instant) -> Result<(), Flaw> {
-    let (mut splitter, mut onlooker, mut done) = (Splitter::new(), Onlooker::default(), false);
+    let (mut splitter, mut done) = (Splitter::new(), false);
     loop {
         let whole = splitter.advance(&body.payload);
         for event in sse::events(&body.payload[..whole]) {
-            let seen = onlooker.look(&event);
+            let seen = dialect::look(&event);
             if seen.content && answer.first_token.is_none() {
                 answer.first_token = Some(asked.elapsed());
             }
