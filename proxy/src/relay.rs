@@ -135,7 +135,7 @@ async fn pass_body(
     if payload.is_empty() && more == More::Yes {
         more = answer.read(&mut payload, company).await?;
     }
-    let mut out = heading.head_of(answer, framing, company);
+    let mut out = heading.head_of(answer, None, framing, company);
     loop {
         if let Some(watch) = &mut watch {
             watch.push(&payload);
@@ -176,7 +176,7 @@ async fn pass_stream(
     let framing = heading.framing_of_unknown_length();
     let mut note = None;
     let mut events = Events::default();
-    let mut out = heading.head_of(answer, framing, company);
+    let mut out = heading.head_of(answer, None, framing, company);
     let mut body = Vec::new();
     let mut more = answer.take_read(&mut events.bytes)?;
     loop {
@@ -236,7 +236,7 @@ async fn translate_stream(
     let naming = Naming { id: &id, created: company.worker.clock.unix_seconds(), model: &heading.chosen.arm.model };
     let mut translator = Translator::new(&naming, wanted);
     let mut events = Events::default();
-    let mut out = heading.head_of(answer, framing, company);
+    let mut out = heading.head_of(answer, Some("text/event-stream"), framing, company);
     let mut body = Vec::new();
     let mut more = answer.take_read(&mut events.bytes)?;
     loop {
@@ -322,7 +322,7 @@ async fn translate_whole(answer: &mut Answer, heading: &Heading<'_>, company: &m
     } else {
         dialect::translate_error(answer.status(), &payload, &mut body);
     }
-    let mut out = heading.head_of(answer, Framing::Length(body.len() as u64), company);
+    let mut out = heading.head_of(answer, Some("application/json"), Framing::Length(body.len() as u64), company);
     out.extend_from_slice(&body);
     company.pass(out, answer.read_ns).await.map(drop)
 }
@@ -388,11 +388,18 @@ impl Heading<'_> {
         if self.to.takes_chunks() { Framing::Chunks } else { Framing::Close }
     }
 
-    /// The head of the client's answer: the vendor's fields that may pass, and ours.
-    fn head_of(&self, answer: &Answer, framing: Framing, company: &Company<'_>) -> Vec<u8> {
+    /// The head of the client's answer: the vendor's fields that may pass, and ours. A body of our own making, as a
+    /// translated one is, has our own `content_type`.
+    fn head_of(&self, answer: &Answer, content_type: Option<&str>, framing: Framing, company: &Company<'_>) -> Vec<u8> {
         let mut out = Vec::with_capacity(KIB);
         write::status_line(&mut out, answer.status());
+        if let Some(content_type) = content_type {
+            write::field(&mut out, "content-type", content_type);
+        }
         for (name, value) in answer.end_to_end() {
+            if content_type.is_some() && name.eq_ignore_ascii_case(b"content-type") {
+                continue;
+            }
             if dialect::passes_to_client(name) {
                 write::field(&mut out, name, value);
             } else if dialect::is_request_id(name) {

@@ -66,7 +66,7 @@ fn a_large_body_passes_wherever_its_model_stands() {
     on_each_driver(|driver| {
         let vendor = Vendor::start(openai);
         let gateway = Gateway::with(Config::openai(&vendor, "", "")).driver(driver).start();
-        let text: String = std::iter::repeat_with(|| fastrand::alphanumeric()).take(200 * 1024).collect();
+        let text: String = std::iter::repeat_with(fastrand::alphanumeric).take(200 * 1024).collect();
         let turn = format!(r#"{{"role":"user","content":"{text}"}}"#);
         let bodies = [
             format!(r#"{{"model":"chat","messages":[{turn},{turn}]}}"#),
@@ -406,6 +406,17 @@ fn anthropics_errors_are_translated_and_keep_their_status() {
         let event = gateway.stop_with_one_event();
         assert_eq!((event.count("status"), event.is_null("error")), (u64::from(status), true));
     }
+}
+
+#[test]
+fn a_page_of_somebody_in_between_is_an_error_in_the_clients_form() {
+    let vendor =
+        Vendor::saying(http(503, "Content-Type: text/html\r\nRetry-After: 3\r\n", "<h1>secret.internal is down</h1>"));
+    let gateway = Gateway::with(Config::anthropic(&vendor, "", "")).start();
+    let answer = gateway.client().ask(chat("chat"));
+    answer.error(503);
+    assert!(!answer.text().contains("secret.internal"), "{answer:?}");
+    assert_eq!(answer.field("retry-after"), Some("3"));
 }
 
 #[test]

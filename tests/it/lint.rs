@@ -235,7 +235,7 @@ fn everything_that_can_be_wrong_is_found() {
         ("too large", [TUTORIAL.as_bytes(), &b"# padding\n".repeat(110_000)].concat(), "E010", ""),
         ("alias bomb", bomb(), "E019", ""),
         ("too deep", format!("version: {}{}", "[".repeat(30), "]".repeat(30)).into_bytes(), "E020", ""),
-        ("far too deep", format!("version: {}{}", "[".repeat(5_000), "]".repeat(5_000)).into_bytes(), "E014", ""),
+        ("far too deep", format!("version: {}{}", "[".repeat(5_000), "]".repeat(5_000)).into_bytes(), "E020", ""),
         ("unknown key", swap("strategy:", "stratgy:"), "E002", "model_groups[0].stratgy"),
         ("no version", swap("version: '1'\n", ""), "E031", "version"),
         ("no model", swap("        model: gpt-4o\n", ""), "E031", "model_groups[0].targets[0].model"),

@@ -10,6 +10,7 @@ mod faults;
 mod harness;
 mod lint;
 mod reload;
+mod replay;
 mod start;
 mod tail;
 mod tidy;

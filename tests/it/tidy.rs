@@ -190,7 +190,9 @@ fn what_is_silenced_or_ignored_says_why() {
         for (number, line) in source.product_lines() {
             let code = line.trim_start();
             let silences = code.starts_with("#[allow(") || code.starts_with("#[ignore") || code.starts_with("let _ = ");
-            let before = number.checked_sub(2).map_or("", |index| lines[index]).trim_start();
+            // One comment may speak for several lines.
+            let mut above = lines[..number - 1].iter().rev().map(|line| line.trim_start());
+            let before = above.find(|line| !line.starts_with("let _ = ")).unwrap_or_default();
             if silences && !line.contains("// ") && !line.contains("reason = ") && !before.starts_with("//") {
                 offences.push(format!("{}:{number}: {code}", source.path));
             }

@@ -94,11 +94,6 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).expect("the gateway reads");
     }
 
-    /// Sends bytes, which the gateway may refuse to take.
-    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
-    }
-
     /// Asks and waits for the answer.
     pub(crate) fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Answer {
         self.send(bytes);

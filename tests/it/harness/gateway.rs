@@ -18,6 +18,7 @@ use super::{Client, Driver, PATIENCE, Vendor, eventually};
 
 const KT: &str = env!("CARGO_BIN_EXE_kt");
 const CONFIG: &str = "policy-config.yaml";
+const UNPOISONED: &str = "no thread panics while it holds this";
 
 /// A decision of the log.
 pub(crate) type Event = Json;
@@ -374,10 +375,10 @@ impl Logged {
         let writing = logged.clone();
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                writing.0.0.lock().unwrap().lines.push(line);
+                writing.0.0.lock().expect(UNPOISONED).lines.push(line);
                 writing.0.1.notify_all();
             }
-            writing.0.0.lock().unwrap().ended = true;
+            writing.0.0.lock().expect(UNPOISONED).ended = true;
             writing.0.1.notify_all();
         });
         logged
@@ -390,13 +391,13 @@ impl Logged {
 
     /// Line by line.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.0.lock().unwrap().lines.clone()
+        self.0.0.lock().expect(UNPOISONED).lines.clone()
     }
 
     /// Waits for a line; none if the process ends or falls silent before.
     pub(crate) fn find(&self, is_it: impl Fn(&str) -> bool) -> Option<String> {
         let give_up = Instant::now() + PATIENCE;
-        let mut written = self.0.0.lock().unwrap();
+        let mut written = self.0.0.lock().expect(UNPOISONED);
         loop {
             if let Some(line) = written.lines.iter().find(|line| is_it(line)) {
                 return Some(line.clone());
@@ -405,7 +406,7 @@ impl Logged {
             if written.ended || left == Duration::ZERO {
                 return None;
             }
-            written = self.0.1.wait_timeout(written, left).unwrap().0;
+            written = self.0.1.wait_timeout(written, left).expect(UNPOISONED).0;
         }
     }
 }

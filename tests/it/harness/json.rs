@@ -1,6 +1,7 @@
 //! JSON by its paths, for assertions that can be read.
 
 use std::fmt;
+use std::ops::Range;
 
 use simd_json::OwnedValue;
 use simd_json::prelude::*;
@@ -19,6 +20,42 @@ pub(crate) fn json(text: impl AsRef<[u8]>) -> Json {
 /// Reads one value a line.
 pub(crate) fn lines(text: &str) -> Vec<Json> {
     text.lines().map(json).collect()
+}
+
+/// Where in the text of an object the value of each of its fields is, as it was written.
+pub(crate) fn raw_fields(object: &str) -> Vec<(&str, Range<usize>)> {
+    let mut fields = Vec::new();
+    let (mut depth, mut name, mut start) = (0, None, 0);
+    let mut at = 0;
+    while at < object.len() {
+        let was = at;
+        at += 1;
+        match object.as_bytes()[was] {
+            b'"' => {
+                while object.as_bytes()[at] != b'"' {
+                    at += if object.as_bytes()[at] == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+                if depth == 1 && name.is_none() {
+                    name = Some(&object[was + 1..at - 1]);
+                }
+            }
+            b':' if depth == 1 => start = at,
+            b'{' | b'[' => depth += 1,
+            close @ (b'}' | b']' | b',') => {
+                if depth == 1
+                    && let Some(name) = name.take()
+                {
+                    let value = &object[start..was];
+                    let from = start + value.len() - value.trim_start().len();
+                    fields.push((name, from..from + value.trim().len()));
+                }
+                depth -= usize::from(close != b',');
+            }
+            _ => {}
+        }
+    }
+    fields
 }
 
 impl Json {
@@ -61,12 +98,6 @@ impl Json {
     /// Whether `null` stands at `path`.
     pub(crate) fn is_null(&self, path: &str) -> bool {
         self.at(path).0.is_null()
-    }
-
-    /// This object with a text in one of its fields.
-    pub(crate) fn with(mut self, name: &str, text: &str) -> Self {
-        self.0.insert(name.to_owned(), text).unwrap_or_else(|error| panic!("{error}: {:?}", self.0));
-        self
     }
 
     /// The items of the list at `path`.

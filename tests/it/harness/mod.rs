@@ -17,12 +17,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use answers::{
-    ANTHROPIC_TOKENS, OPENAI_TOKENS, anthropic, anthropic_error, anthropic_events, anthropic_stream, anthropic_whole,
-    chunked, http, openai, openai_events, openai_stream, openai_whole, sse_head,
+    ANTHROPIC_TOKENS, OPENAI_TOKENS, anthropic, anthropic_error, anthropic_events, chunked, http, openai,
+    openai_events, openai_stream, openai_whole, sse_head,
 };
 pub(crate) use client::{Answer, Client, End, chat, chat_of, post, request};
-pub(crate) use gateway::{Config, Event, Gateway, Logged, Output, State, kt, shell};
-pub(crate) use json::{Json, json, lines};
+pub(crate) use gateway::{Config, Event, Gateway, Output, State, kt, shell};
+pub(crate) use json::{Json, json, lines, raw_fields};
 pub(crate) use vendor::{Gate, Received, Script, Step, Vendor};
 
 /// How long anything may take that takes milliseconds on an idle machine. Only a test that fails waits so long.

@@ -12,6 +12,8 @@ use socket2::SockRef;
 
 use super::{PATIENCE, eventually, pause};
 
+const UNPOISONED: &str = "no thread panics while it holds this";
+
 /// One thing that a vendor does.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
@@ -43,8 +45,6 @@ pub(crate) struct Received {
     pub(crate) head: Vec<u8>,
     /// What came by `content-length`, the only framing that the gateway uses.
     pub(crate) body: Vec<u8>,
-    /// On which connection it came, from 0.
-    pub(crate) connection: usize,
 }
 
 /// The vendor. Its connections end with it.
@@ -76,13 +76,14 @@ enum Then {
 impl Gate {
     /// Lets whoever waits go on, from now on.
     pub(crate) fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
+        *self.0.0.lock().expect(UNPOISONED) = true;
         self.0.1.notify_all();
     }
 
     fn pass(&self) {
-        let waited = self.0.1.wait_timeout_while(self.0.0.lock().unwrap(), PATIENCE, |open| !*open).unwrap();
-        assert!(!waited.1.timed_out(), "a vendor's gate was never opened");
+        let waited = self.0.1.wait_timeout_while(self.0.0.lock().expect(UNPOISONED), PATIENCE, |open| !*open);
+        let timed_out = waited.expect(UNPOISONED).1.timed_out();
+        assert!(!timed_out, "a vendor's gate was never opened");
     }
 }
 
@@ -137,7 +138,7 @@ impl Vendor {
     pub(crate) fn queue(scripts: impl IntoIterator<Item = Script>) -> Self {
         let scripts = Mutex::new(scripts.into_iter().collect::<VecDeque<_>>());
         Self::start(move |request| {
-            let next = scripts.lock().unwrap().pop_front();
+            let next = scripts.lock().expect(UNPOISONED).pop_front();
             next.unwrap_or_else(|| panic!("the vendor was asked once too often: {request:?}"))
         })
     }
@@ -217,7 +218,7 @@ impl Drop for Vendor {
 
 impl Shared {
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().expect("no thread panics while it holds this")
+        self.seen.lock().expect(UNPOISONED)
     }
 }
 
@@ -236,16 +237,16 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let shared = Arc::clone(shared);
         thread::spawn(move || {
             // A connection that breaks is what many scenarios are about.
-            let _ = serve(stream, number, &shared);
+            let _ = serve(stream, &shared);
             shared.seen().connections[number] = None;
         });
     }
 }
 
-fn serve(mut stream: TcpStream, number: usize, shared: &Shared) -> io::Result<()> {
+fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut inbox = Vec::new();
-    while let Some(request) = read_request(&mut stream, &mut inbox, number)? {
+    while let Some(request) = read_request(&mut stream, &mut inbox)? {
         let script = {
             // Noted before it is answered, so whoever has the answer finds the request.
             shared.seen().requests.push(request.clone());
@@ -285,7 +286,7 @@ fn act(stream: &mut TcpStream, step: Step, shared: &Shared) -> io::Result<Then> 
 }
 
 /// The next request, or none when the other side has closed before it began.
-fn read_request(stream: &mut TcpStream, inbox: &mut Vec<u8>, connection: usize) -> io::Result<Option<Received>> {
+fn read_request(stream: &mut TcpStream, inbox: &mut Vec<u8>) -> io::Result<Option<Received>> {
     let head_len = loop {
         if let Some(at) = inbox.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
@@ -296,7 +297,7 @@ fn read_request(stream: &mut TcpStream, inbox: &mut Vec<u8>, connection: usize) 
     };
     let body = inbox.split_off(head_len);
     let head = std::mem::replace(inbox, body);
-    let mut request = Received { head, body: Vec::new(), connection };
+    let mut request = Received { head, body: Vec::new() };
     let length = request.field("content-length").map_or(0, |length| length.parse().expect("a content-length"));
     while inbox.len() < length {
         if fill(stream, inbox)? == 0 {
