@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use kt_core::config::plan::Driver;
+use kt_core::config::plan::{Driver, LogFormat};
 use kt_proxy::server::{Options, Server};
 
 use crate::args::{DriverArg, RunArgs};
@@ -30,8 +30,11 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         }
         Err(report) => return Err(anyhow!(report)),
     };
-    write!(io::stderr(), "{}", server.warnings())?;
-    log::start(server.log_settings(), args.log_level, args.log_format);
+    match (log::start(server.log_settings(), args.log_level, args.log_format), server.warnings()) {
+        (_, "") => {}
+        (LogFormat::Text, warnings) => write!(io::stderr(), "{warnings}")?,
+        (LogFormat::Json, warnings) => tracing::warn!(target: "keeptrusts::gateway", "{}", warnings.trim_end()),
+    }
     server.run().map_err(|report| anyhow!(report))?;
     Ok(Exit::Done)
 }

@@ -12,19 +12,20 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::args::{LogFormatArg, LogLevelArg};
 
-/// Starts logging; flags win over the config.
-pub(crate) fn start(settings: LogSettings, level: Option<LogLevelArg>, format: Option<LogFormatArg>) {
+/// Starts logging; flags win over the config. Says in which form.
+pub(crate) fn start(settings: LogSettings, level: Option<LogLevelArg>, format: Option<LogFormatArg>) -> LogFormat {
     let level = level.map_or_else(|| of_config(settings.level), of_flag);
-    let json = match format {
-        Some(format) => format == LogFormatArg::Json,
-        None => settings.format == LogFormat::Json,
+    let format = match format {
+        Some(LogFormatArg::Text) => LogFormat::Text,
+        Some(LogFormatArg::Json) => LogFormat::Json,
+        None => settings.format,
     };
     let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
-    if json {
-        log.json().flatten_event(true).init();
-    } else {
-        log.event_format(Plain).init();
+    match format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.event_format(Plain).init(),
     }
+    format
 }
 
 fn of_config(level: LogLevel) -> LevelFilter {

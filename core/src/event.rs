@@ -61,7 +61,7 @@ pub struct Event {
     pub overhead_ns: u64,
     /// Between content events of a stream.
     pub gaps: Option<Gaps>,
-    /// How often a vendor was asked: 0, 1 or 2.
+    /// How often a vendor was asked: 0, 1 or 2. A connection that could not be made counts.
     pub attempts: u32,
     /// What each policy said, in listed order. Boxed and usually empty: a request without policies pays nothing.
     pub policies: Box<[PolicyResult]>,

@@ -97,7 +97,7 @@ impl Record {
         Some((self.event.group? as usize, self.event.arm? as usize))
     }
 
-    /// A vendor is being asked, once more.
+    /// A vendor is about to be asked, once more.
     pub fn asking(&mut self) {
         self.event.attempts += 1;
     }

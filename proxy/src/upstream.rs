@@ -126,11 +126,11 @@ pub async fn ask(
     let mut retried = pooled.is_none();
     let mut next = pooled;
     loop {
+        company.record.asking();
         let (idle, reused) = match next.take() {
             Some(idle) => (idle, true),
             None => (Idle { wire: connect(lane, target, company).await?, born: Instant::now() }, false),
         };
-        company.record.asking();
         let Idle { wire, born } = idle;
         let timeouts = target.timeouts;
         let mut upstream = Upstream { wire: Some(wire), born, timeouts, total_due, reused, sent: Instant::now() };
