@@ -6,7 +6,7 @@
 //!
 //! In reading order: [`exchange`] (start here), [`client`] and [`upstream`] (the two sides), [`outgoing`] and [`relay`]
 //! (what goes between them), [`worker`] (what a core owns), [`server`] (how it all starts and ends), [`reload`];
-//! underneath [`wire`], [`tls`], [`pool`], [`deadline`], [`resolve`], [`rt`].
+//! underneath [`wire`], [`tls`], [`pool`], [`connect`], [`deadline`], [`resolve`], [`rt`].
 //!
 //! Laws of this floor, checked by `tests/it/tidy.rs`:
 //!
@@ -19,6 +19,7 @@
 pub mod admin;
 pub mod client;
 pub mod clock;
+pub mod connect;
 pub mod deadline;
 pub mod endpoint;
 pub mod exchange;

@@ -50,8 +50,10 @@ impl Pool {
     /// Keeps a connection whose last answer was read whole, as long and among as many as `limits` say; beyond, the one
     /// that idles longest goes.
     pub fn keep(self: &Rc<Self>, mut idle: Idle, limits: &Limits) {
+        // A deadline may have fired in the very moment in which the answer ended.
+        let ended = idle.wire.deadline().fired().is_some();
         let too_old = idle.born.elapsed() > Duration::from_millis(limits.pool_life_ms);
-        if too_old || !idle.wire.inbox().is_empty() || !is_quiet(&mut idle.wire) {
+        if ended || too_old || !idle.wire.inbox().is_empty() || !is_quiet(&mut idle.wire) {
             give_up(idle.wire);
             return;
         }

@@ -184,6 +184,7 @@ impl Reloader {
         current.deployment = Arc::clone(&deployment);
         warn_of_missing_keys(&deployment.plan);
         info!(target: LOG, "Configuration reloaded: version {}", deployment.plan.version);
+        announce_groups(&deployment.plan);
         Ok(Applied { deployment, warnings })
     }
 

@@ -125,6 +125,7 @@ impl Server {
     /// What could not be started, or what was lost at the end, for people.
     pub fn run(self) -> Result<(), String> {
         let Self { files, deployment, fixed, warnings: _, engine, why, listeners, address, state, lock, admin } = self;
+        log_panics();
         let plan = Arc::clone(&deployment.plan);
         info!(target: LOG, "Starting gateway on {address}");
         info!(target: "keeptrusts::runtime", "{} core(s) on {}: {why}", listeners.len(), engine.as_str());
@@ -161,6 +162,15 @@ impl Server {
         drop(lock);
         lost
     }
+}
+
+/// Logs the place of a panic, wherever it is caught. Its message stays out: it may quote what was being read.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        let thread = thread::current();
+        error!(target: LOG, "A panic at {place} on {}: please report it", thread.name().unwrap_or("a thread"));
+    }));
 }
 
 /// Allows as many descriptors as the system lets this process have: shells give 1,024, which is 500 requests.
@@ -297,12 +307,8 @@ fn wait_for_the_end(signals: &mut Signals, reloader: &Reloader) {
     for signal in signals.forever() {
         if signal == SIGHUP {
             match reloader.reload() {
-                Ok(applied) => {
-                    reload::announce_groups(&applied.deployment.plan);
-                    if !applied.warnings.is_empty() {
-                        warn!(target: LOG, "{}", applied.warnings.trim_end());
-                    }
-                }
+                Ok(applied) if applied.warnings.is_empty() => {}
+                Ok(applied) => warn!(target: LOG, "{}", applied.warnings.trim_end()),
                 Err(rejected) => error!(target: LOG, "Reload refused:\n{}", rejected.report.trim_end()),
             }
         } else {

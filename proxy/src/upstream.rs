@@ -3,6 +3,7 @@
 //! It knows HTTP but no vendor's language. While a vendor is waited for, its client is watched: when that goes, the wait
 //! ends, and the connection with it.
 
+use std::fmt::Display;
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use kt_core::limits::Limits;
 use kt_core::record::Record;
 
 use crate::client::Client;
+use crate::connect;
 use crate::deadline::Wait;
 use crate::pool::{self, Idle};
 use crate::rt::{self, Either};
@@ -129,7 +131,7 @@ pub async fn ask(
         company.record.asking();
         let (idle, reused) = match next.take() {
             Some(idle) => (idle, true),
-            None => (Idle { wire: connect(lane, target, company).await?, born: Instant::now() }, false),
+            None => (Idle { wire: company.connect(lane, target).await?, born: Instant::now() }, false),
         };
         let Idle { wire, born } = idle;
         let timeouts = target.timeouts;
@@ -146,16 +148,19 @@ pub async fn ask(
     }
 }
 
-async fn connect(lane: &Lane, target: &Target, company: &mut Company<'_>) -> Result<Wire, Fault> {
-    let began = Instant::now();
-    let connected = company.connect(lane, target, began).await;
-    company.record.connected_in(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    connected
-}
-
 impl Company<'_> {
-    async fn connect(&mut self, lane: &Lane, target: &Target, began: Instant) -> Result<Wire, Fault> {
+    /// A fresh connection, with what it took noted either way.
+    async fn connect(&mut self, lane: &Lane, target: &Target) -> Result<Wire, Fault> {
+        let began = Instant::now();
+        let connected = self.resolve_and_connect(lane, target, began).await;
+        self.record.connected_in(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        connected
+    }
+
+    async fn resolve_and_connect(&mut self, lane: &Lane, target: &Target, began: Instant) -> Result<Wire, Fault> {
         let due = began + Duration::from_millis(target.timeouts.connect_ms);
+        let of_target =
+            |kind, phase, why: &dyn Display| Fault::with(kind, phase, format!("target {}: {why}", target.id));
         let names = Rc::clone(&self.worker.names);
         let resolving = rt::race(
             names.resolve(&target.base.host, target.base.port),
@@ -163,53 +168,31 @@ impl Company<'_> {
         );
         let addresses = match self.unless_gone(Phase::Connect, resolving).await? {
             Either::Left(Ok(addresses)) => addresses,
-            Either::Left(Err(why)) => {
-                let detail = format!("target {}: {why}", target.id);
-                return Err(Fault::with(Kind::NameNotResolved, Phase::Connect, detail));
-            }
+            Either::Left(Err(why)) => return Err(of_target(Kind::NameNotResolved, Phase::Connect, &why)),
             Either::Right(()) => return Err(Fault::new(Kind::ConnectTooSlow, Phase::Connect)),
         };
-        let mut refusal = Fault::new(Kind::ConnectRefused, Phase::Connect);
-        let mut to_try = addresses.len();
-        for address in addresses {
-            // What is left is shared, so that one address that swallows everything doesn't cost the others their turn.
-            let left = due.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(to_try).unwrap_or(1).max(1);
-            to_try -= 1;
-            let socket = match self.unless_gone(Phase::Connect, rt::connect(address, share)).await? {
-                Ok(socket) => socket,
-                Err(error) => {
-                    let kind = match error.kind() {
-                        io::ErrorKind::TimedOut => Kind::ConnectTooSlow,
-                        _ => Kind::ConnectRefused,
-                    };
-                    refusal = Fault::with(kind, Phase::Connect, format!("target {}: {error}", target.id));
-                    continue;
-                }
-            };
-            let wire = Wire::plain(socket, &self.worker.watch);
-            let Some(tls) = &lane.tls else { return Ok(wire) };
-            let failed =
-                |error: io::Error| Fault::with(Kind::TlsFailed, Phase::Tls, format!("target {}: {error}", target.id));
-            let session = Session::to(&target.base.host, tls).map_err(failed)?;
-            wire.deadline().set(Wait::Tls, due);
-            // Awaited to its end, for its writes own their buffers; the deadline bounds it.
-            let (shaken, wire) = wire.handshake(session).await;
-            let fired = wire.deadline().fired();
-            wire.deadline().clear();
-            match (shaken, fired) {
-                (Ok(()), None) => return Ok(wire),
-                (_, Some(_)) => {
-                    pool::give_up(wire);
-                    return Err(Fault::new(Kind::ConnectTooSlow, Phase::Tls));
-                }
-                (Err(error), None) => {
-                    pool::give_up(wire);
-                    return Err(failed(error));
-                }
+        let socket = match self.unless_gone(Phase::Connect, connect::first(&addresses, due)).await? {
+            Ok(socket) => socket,
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(Fault::new(Kind::ConnectTooSlow, Phase::Connect));
             }
-        }
-        Err(refusal)
+            Err(error) => return Err(of_target(Kind::ConnectRefused, Phase::Connect, &error)),
+        };
+        let wire = Wire::plain(socket, &self.worker.watch);
+        let Some(tls) = &lane.tls else { return Ok(wire) };
+        let session = Session::to(&target.base.host, tls).map_err(|e| of_target(Kind::TlsFailed, Phase::Tls, &e))?;
+        wire.deadline().set(Wait::Tls, due);
+        // Awaited to its end, for its writes own their buffers; the deadline bounds it.
+        let (shaken, wire) = wire.handshake(session).await;
+        let fired = wire.deadline().fired();
+        wire.deadline().clear();
+        let fault = match (shaken, fired) {
+            (Ok(()), None) => return Ok(wire),
+            (_, Some(_)) => Fault::new(Kind::ConnectTooSlow, Phase::Tls),
+            (Err(error), None) => of_target(Kind::TlsFailed, Phase::Tls, &error),
+        };
+        pool::give_up(wire);
+        Err(fault)
     }
 }
 
