@@ -160,11 +160,11 @@ impl Vendor {
         let address = listener.local_addr()?;
         let (bell, inner) = rt::bell()?;
         let counters = Arc::new(Counters::default());
-        let house = House::of(settings, Arc::clone(&counters));
+        let shared = Arc::clone(&counters);
         let thread = stage::start("kt-vendor", move |engine| {
             let listener = Rc::new(Listener::new(listener, engine)?);
             let bell = Bell::hang(inner, engine)?;
-            Ok(keep_open(Rc::new(house()), listener, bell))
+            Ok(keep_open(Rc::new(House::new(settings, shared)), listener, bell))
         })?;
         Ok(Self { address, counters, bell, thread: Some(thread) })
     }
@@ -200,21 +200,6 @@ impl Drop for Vendor {
         if let Some(thread) = self.thread.take() {
             // A panic has been reported where it happened.
             let _ = thread.join();
-        }
-    }
-}
-
-impl House {
-    /// What can be sent to the thread: the rest is made there.
-    fn of(settings: Settings, counters: Arc<Counters>) -> impl FnOnce() -> Self + Send {
-        move || Self {
-            settings,
-            limits: Limits::default(),
-            watch: Rc::default(),
-            counters,
-            drawn: Cell::new(0),
-            open: Cell::new(0),
-            stopping: Cell::new(false),
         }
     }
 }
@@ -394,6 +379,18 @@ async fn send(house: &House, client: &mut Client, bytes: Vec<u8>) -> Result<Vec<
 }
 
 impl House {
+    fn new(settings: Settings, counters: Arc<Counters>) -> Self {
+        Self {
+            settings,
+            limits: Limits::default(),
+            watch: Rc::default(),
+            counters,
+            drawn: Cell::new(0),
+            open: Cell::new(0),
+            stopping: Cell::new(false),
+        }
+    }
+
     fn language(&self) -> Language {
         Language(self.settings.dialect)
     }
