@@ -1,6 +1,7 @@
 //! The tutorial to the letter: lint, run, ask, look, reload, graduate, stop.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::thread;
 
 use crate::harness::{
@@ -235,5 +236,15 @@ fn the_events_are_complete(events: &[Event], cores: usize) {
         let mut slots: Vec<u64> = twenty.iter().map(|event| event.count("assignment.slot")).collect();
         slots.sort_unstable();
         assert_eq!(slots, (0..20).collect::<Vec<u64>>(), "of epoch {epoch}");
+    }
+}
+
+#[test]
+fn the_demo_plays_the_tutorial_and_leaves_nothing_behind() {
+    let demo = Command::new(env!("CARGO_BIN_EXE_kt")).args(["demo", "--requests", "20"]).output().expect("kt runs");
+    let (said, complaints) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
+    assert_eq!(demo.status.code(), Some(0), "{said}\n{complaints}");
+    for step in ["✓ Configuration is valid", "Gateway ready", "✓ Configuration reloaded", "(50%)", "TTFT", "✓ Drained"] {
+        assert!(said.contains(step), "the demo shows no {step:?}:\n{said}");
     }
 }
