@@ -4,8 +4,11 @@
 //! gateway, its vendors and its clients. Nothing of the product's own code is linked in, so that nothing here stands in
 //! the way of a rewrite, and a mistake in its parser can't hide itself from a test.
 
+mod clients;
 mod edges;
 mod faults;
 mod harness;
+mod secrets;
 mod tidy;
+mod tls;
 mod tutorial;
