@@ -4,6 +4,7 @@
 //! has [`exchange`] answer it, concludes what `exchange` could not, and closes the record: one way in, one way out, so
 //! each admitted request has exactly one event. Every `?` is a [`Fault`].
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use kt_core::ask::{self, Ask};
@@ -101,7 +102,11 @@ async fn admit(
     };
     let mut record = Record::begin(path, request_id, worker.core);
     let mut company = Company { worker, client, record: &mut record, limits };
-    let outcome = rt::caught(exchange(serving, &mut request, &mut company)).await.unwrap_or_else(|_panic| {
+    let outcome = {
+        let exchange = pin!(exchange(serving, &mut request, &mut company));
+        rt::caught(exchange).await
+    };
+    let outcome = outcome.unwrap_or_else(|_panic| {
         // Our own broken promise; the panic hook has said where.
         count(&worker.counters.panics);
         Err(Fault::new(Kind::Internal, Phase::Total))

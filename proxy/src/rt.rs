@@ -116,16 +116,18 @@ pub fn run<F: Future>(engine: Engine, main: impl FnOnce() -> F) -> io::Result<F:
 
 /// Starts a task on this core. A panic in it is handed to `on_panic` and ends that task alone.
 pub fn spawn(task: impl Future<Output = ()> + 'static, on_panic: impl FnOnce(Box<dyn Any + Send>) + 'static) {
+    // Boxed, since each hand that a future passes through by value keeps room for all of it: three times what a
+    // connection needs.
+    let mut task = Box::pin(task);
     drop(monoio::spawn(async move {
-        if let Err(panic) = caught(task).await {
+        if let Err(panic) = caught(task.as_mut()).await {
             on_panic(panic);
         }
     }));
 }
 
 /// Runs a future, turning its panic into an error. The future is not polled again after it panicked.
-pub async fn caught<T>(task: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
-    let mut task = pin!(task);
+pub async fn caught<T>(mut task: Pin<&mut impl Future<Output = T>>) -> Result<T, Box<dyn Any + Send>> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
         Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
         Ok(Poll::Pending) => Poll::Pending,
