@@ -1,8 +1,8 @@
 //! Who may come in: clients, told apart by the key that each of their requests shows.
 //!
 //! Of a key only a hash is kept. A hash of what a request shows is compared with every client's, to the end whatever is
-//! found, so how long that takes says nothing about any key. It takes 4 ns a client (measured on an x86-64 virtual
-//! machine of 2026); the configs that hold more than a few hundred are few.
+//! found, so how long that takes says nothing about any key: below a microsecond, and 5 to 7 ns more for each client
+//! (measured on a virtual machine with an AMD EPYC, November 2026).
 
 use std::collections::HashMap;
 use std::fmt;

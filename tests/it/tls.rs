@@ -65,7 +65,7 @@ fn https_is_served_in_both_versions_of_tls() {
             }
             client.ask("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").whole(200);
             // Far more than a record, or a socket's buffer, each way.
-            let text: String = std::iter::repeat_with(|| fastrand::alphanumeric()).take(2 * 1024 * 1024).collect();
+            let text: String = std::iter::repeat_with(fastrand::alphanumeric).take(2 * 1024 * 1024).collect();
             client.ask(chat_of("chat", &format!(r#","metadata":"{text}""#))).openai_completion();
             assert!(vendor.requests().last().expect("it was asked").body().contains(&text));
             let events = gateway.stop();
