@@ -13,7 +13,7 @@ fn plan(weights: &[u32]) -> Plan {
     }
     let checked = check(&[Source { name: "bench.yaml".to_owned(), bytes: text.into_bytes() }]);
     let file = checked.file.expect("a valid config");
-    Plan::resolve(&file, 1, None, &mut |_| Secret::new("key"), &mut || 7)
+    Plan::resolve(&file, 1, None, &mut |_| Secret::new("key"), &mut || 7).expect("it has no clients")
 }
 
 fn main() {

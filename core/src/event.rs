@@ -1,7 +1,7 @@
 //! One request's line in the decision log.
 //!
-//! An [`Event`] is what a core hands to the writer: closed, and small. Names that the config knows (group, arm, target,
-//! provider, model) are indices into the [`Plan`](crate::config::plan::Plan) that answered; the writer's thread has that
+//! An [`Event`] is what a core hands to the writer: closed, and small. Names that the config knows (client, group, arm,
+//! target, provider, model) are indices into the [`Plan`](crate::config::plan::Plan) that answered; the writer's thread has that
 //! plan and prints them. Times are nanoseconds since the process started, by the monotonic clock; the writer adds the
 //! wall clock of the start.
 //!
@@ -25,6 +25,8 @@ pub struct Event {
     pub request_id: Box<str>,
     /// The vendor's id of the request, cut to 256 bytes.
     pub upstream_request_id: Option<Box<str>>,
+    /// Who asked, as an index into the plan's clients; none when the plan has none, or knows no such key.
+    pub client: Option<u32>,
     /// The path that was asked, e.g. `/v1/chat/completions`.
     pub endpoint: &'static str,
     /// Group and arm, indices into the plan; arm is none when none was drawn.

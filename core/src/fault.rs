@@ -113,6 +113,8 @@ kinds! {
     HeadTooLarge => "head_too_large", Client, 431, "The request head is too large";
     /// The head did not arrive in time.
     HeadTooSlow => "head_too_slow", Client, 408, "The request head did not arrive in time";
+    /// The head shows no key, or none of a configured client's.
+    InvalidApiKey => "invalid_api_key", Client, 401, "The request has no API key, or one that this gateway does not know";
 
     // The client's body.
     /// The body is larger than the limit.
@@ -249,6 +251,11 @@ impl Kind {
             // A key that is missing stays so until somebody acts.
             Side::Gateway => !matches!(self, Self::TargetUnavailable),
         }
+    }
+
+    /// What `WWW-Authenticate` says; every 401 has it (RFC 9110 section 11.6.1).
+    pub fn challenge(self) -> Option<&'static str> {
+        (self.status() == 401).then_some("Bearer")
     }
 
     /// When a client may try again, seconds; for the faults that pass by themselves.

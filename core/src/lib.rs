@@ -12,11 +12,12 @@
 //! * It logs nothing. What goes wrong is returned.
 //! * `unsafe` is forbidden.
 //!
-//! In reading order: [`limits`], [`fault`], [`config`], [`http1`], [`json`], [`sse`], [`ask`], [`policy`], [`route`],
-//! [`dialect`], [`tally`], [`record`], [`event`].
+//! In reading order: [`limits`], [`fault`], [`config`], [`http1`], [`clients`], [`json`], [`sse`], [`ask`], [`policy`],
+//! [`route`], [`dialect`], [`tally`], [`record`], [`event`].
 #![forbid(unsafe_code)]
 
 pub mod ask;
+pub mod clients;
 pub mod config;
 pub mod dialect;
 pub mod event;

@@ -19,6 +19,7 @@ macro_rules! limits {
             /// Every bound, in the order of this file.
             pub const ALL: &'static [Limit] = &[ $( Limit {
                 name: stringify!($name),
+                min: if $default == 0 { 0 } else { 1 },
                 max: $max as u64,
                 read: |limits| limits.$name as u64,
                 write: |limits, value| limits.$name = value as $type,
@@ -32,6 +33,8 @@ macro_rules! limits {
 pub struct Limit {
     /// Its name, in config and code alike.
     pub name: &'static str,
+    /// The smallest value it may be given: 0 where that is the default and means that there is no bound, else 1.
+    pub min: u64,
     /// The largest value it may be given: what one machine could bear, so that a slip of the keyboard is noticed.
     pub max: u64,
     /// Reads it.
@@ -75,8 +78,9 @@ limits! {
     in_flight_max: usize = 16_384, at most 1_000_000;
     /// Client connections on one core; beyond it the next one waits in the kernel.
     connections_max: usize = 16_384, at most 1_000_000;
-    /// Client connections from one address on one core; beyond it a new one is closed. 0 is no bound, the default: many
-    /// users may sit behind one proxy.
+    /// Client connections from one address on one core; beyond it a new one is closed at once. An IPv6 network of 64
+    /// bits counts as one address, for a single host has as many as it likes. 0 is no bound, the default: many users may
+    /// sit behind one proxy.
     connections_per_address_max: usize = 0, at most 1_000_000;
 }
 

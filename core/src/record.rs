@@ -30,6 +30,7 @@ impl Record {
                 ended_ns: 0,
                 request_id,
                 upstream_request_id: None,
+                client: None,
                 endpoint,
                 group: None,
                 arm: None,
@@ -65,6 +66,12 @@ impl Record {
     /// The id that goes out in `x-request-id`.
     pub fn request_id(&self) -> &str {
         &self.event.request_id
+    }
+
+    /// Who asks, as an index into the plan's clients.
+    pub fn asked_by(&mut self, client: usize) {
+        // As in `assigned`: it fits.
+        self.event.client = u32::try_from(client).ok();
     }
 
     /// The request has been read whole.

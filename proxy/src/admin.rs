@@ -269,11 +269,24 @@ impl Admin {
         let mut body = Vec::new();
         body.extend_from_slice(b"{\"uptime_seconds\":");
         body.extend_from_slice(self.uptime_seconds().to_string().as_bytes());
-        let Counts { connections, in_flight, idle_upstreams, admitted, refused_heads, others, shed, panics } = counts;
+        let Counts {
+            connections,
+            in_flight,
+            idle_upstreams,
+            turned_away,
+            failed_handshakes,
+            admitted,
+            refused_heads,
+            others,
+            shed,
+            panics,
+        } = counts;
         for (name, value) in [
             ("connections", connections),
             ("in_flight", in_flight),
             ("idle_upstreams", idle_upstreams),
+            ("turned_away", turned_away),
+            ("failed_handshakes", failed_handshakes),
             ("admitted", admitted),
             ("refused_heads", refused_heads),
             ("others", others),

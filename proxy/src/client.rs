@@ -17,6 +17,7 @@ use kt_core::http1::write;
 use kt_core::limits::{KIB, Limits, REQUEST_ID_BYTES_MAX};
 
 use crate::deadline::Wait;
+use crate::greeting;
 use crate::relay::write_chosen;
 use crate::wire::{Patience, Wire};
 
@@ -60,6 +61,11 @@ impl Request {
     /// First value of a field the gateway knows.
     pub fn field(&self, name: Known) -> Option<&[u8]> {
         self.fields.first(&self.bytes, name)
+    }
+
+    /// The key it shows, if it shows one; see [`kt_core::clients::shown_key`].
+    pub fn shown_key(&self) -> Option<&[u8]> {
+        kt_core::clients::shown_key(&self.fields, &self.bytes)
     }
 
     /// Its fields that aren't about this connection, as (name, value).
@@ -137,6 +143,8 @@ pub enum Next {
     Request(Request),
     /// A head that can't be parsed; the connection is to be closed after the answer.
     Refused(Fault),
+    /// No HTTP but the beginning of a TLS handshake, on a connection without TLS.
+    WantsTls,
     /// Nothing: it ended, or idled too long.
     Closed,
 }
@@ -177,6 +185,10 @@ impl Client {
                         return Next::Request(Request { bytes, head, fields, body });
                     }
                     Ok(None) => {}
+                    Err(_) if self.served == 0 && !self.wire.is_tls() && greeting::wants_tls(self.wire.inbox()) => {
+                        self.wire.deadline().clear();
+                        return Next::WantsTls;
+                    }
                     Err(kind) => {
                         self.wire.deadline().clear();
                         return Next::Refused(Fault::new(kind, Phase::Head));
@@ -354,6 +366,9 @@ impl Client {
         }
         if let Some(chosen) = &drawn {
             write_chosen(&mut out, chosen);
+        }
+        if let Some(challenge) = fault.kind.challenge() {
+            write::field(&mut out, "www-authenticate", challenge);
         }
         if let Some(seconds) = fault.kind.retry_after_seconds() {
             write::number_field(&mut out, "retry-after", seconds);

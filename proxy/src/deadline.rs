@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use kt_core::fault::{Kind, Phase};
+use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 
 /// Time between sweeps while a request is in flight.
@@ -32,6 +33,8 @@ pub enum Wait {
     Pooled,
     /// The rest of an early answer's request, to be thrown away. Its end is no fault.
     Leftover,
+    /// A client's part of the TLS handshake. Its end is no request's fault.
+    Handshake,
     /// The client's head.
     Head,
     /// More of the client's body.
@@ -56,7 +59,7 @@ impl Wait {
     /// The fault of having waited too long; `None` where that is none.
     pub const fn fault(self) -> Option<(Kind, Phase)> {
         match self {
-            Self::NextRequest | Self::Pooled | Self::Leftover => None,
+            Self::NextRequest | Self::Pooled | Self::Leftover | Self::Handshake => None,
             Self::Head => Some((Kind::HeadTooSlow, Phase::Head)),
             Self::Body => Some((Kind::BodyTooSlow, Phase::Body)),
             Self::Reader => Some((Kind::ClientTooSlow, Phase::Stream)),
@@ -69,13 +72,13 @@ impl Wait {
         }
     }
 
-    /// Which directions end. A client that is slow to ask can still be told so.
+    /// Which directions end. A client that is slow to ask can still be told so, and one that idles that it is the end.
     const fn ends(self) -> Shutdown {
         match self {
-            Self::Head | Self::Body => Shutdown::Read,
-            Self::NextRequest
-            | Self::Pooled
+            Self::NextRequest | Self::Head | Self::Body => Shutdown::Read,
+            Self::Pooled
             | Self::Leftover
+            | Self::Handshake
             | Self::Reader
             | Self::Tls
             | Self::Send
@@ -110,6 +113,14 @@ impl Descriptor {
     pub(crate) fn shut_down(&self, how: Shutdown) {
         // An error says that the other side has gone already, which is all that was wanted.
         self.borrowed(|socket| drop(socket.shutdown(how)));
+    }
+
+    /// Sends what the kernel has room for at once.
+    pub(crate) fn try_send(&self, bytes: &[u8]) {
+        self.borrowed(|socket| {
+            // Whoever takes nothing any more, or has gone, misses what it would not have read.
+            let _ = send(&*socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        });
     }
 
     /// Makes the close to come a reset.
@@ -194,7 +205,7 @@ impl Watch {
         for slot in self.slots.borrow().iter() {
             match slot.due.get() {
                 Some((_, wait @ (Wait::NextRequest | Wait::Pooled))) => slot.due.set(Some((Instant::now(), wait))),
-                Some((then, wait @ Wait::Head)) => slot.due.set(Some((then.min(due), wait))),
+                Some((then, wait @ (Wait::Handshake | Wait::Head))) => slot.due.set(Some((then.min(due), wait))),
                 Some(_) | None => {}
             }
         }

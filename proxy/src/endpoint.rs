@@ -2,7 +2,8 @@
 
 use http::Method;
 use kt_core::config::plan::Plan;
-use kt_core::dialect;
+use kt_core::dialect::{self, Dialect};
+use kt_core::fault::Fault;
 use kt_core::http1::write;
 use kt_core::json::escape_into;
 
@@ -59,16 +60,17 @@ pub struct Reply {
     status: u16,
     content_type: &'static str,
     body: Vec<u8>,
-    allow: Option<&'static str>,
+    /// Further fields.
+    fields: Vec<(&'static str, &'static str)>,
 }
 
 impl Reply {
     fn json(status: u16, body: Vec<u8>) -> Self {
-        Self { status, content_type: "application/json", body, allow: None }
+        Self { status, content_type: "application/json", body, fields: Vec::new() }
     }
 
     fn text(status: u16, body: &str) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: body.as_bytes().to_vec(), allow: None }
+        Self { status, content_type: "text/plain; charset=utf-8", body: body.as_bytes().to_vec(), fields: Vec::new() }
     }
 
     /// The whole message as it goes out.
@@ -77,8 +79,8 @@ impl Reply {
         write::status_line(&mut out, self.status);
         write::field(&mut out, "content-type", self.content_type);
         write::number_field(&mut out, "content-length", self.body.len() as u64);
-        if let Some(allow) = self.allow {
-            write::field(&mut out, "allow", allow);
+        for (name, value) in &self.fields {
+            write::field(&mut out, name, value);
         }
         if !keep_alive {
             write::field(&mut out, "connection", "close");
@@ -105,13 +107,25 @@ pub fn reply(local: Local, worker: &Worker, plan: &Plan) -> Reply {
         Local::Health => Reply::json(200, health(worker, plan)),
         Local::WrongMethod(allow) => {
             let message = format!("The method is not allowed here; use {allow}.");
-            Reply { allow: Some(allow), ..Reply::json(405, error_of(&message)) }
+            Reply { fields: vec![("allow", allow)], ..Reply::json(405, error_of(&message)) }
         }
         Local::Unknown => {
             let message = "There is nothing at this path. Models are asked at POST /v1/chat/completions.";
             Reply::json(404, error_of(message))
         }
     }
+}
+
+/// Says why not.
+pub fn refusal(fault: &Fault) -> Reply {
+    let mut body = Vec::new();
+    dialect::error_body(Dialect::OpenAi, fault, &mut body);
+    let mut reply = Reply::json(fault.kind.status(), body);
+    reply.fields.extend(fault.kind.challenge().map(|challenge| ("www-authenticate", challenge)));
+    if !fault.kind.may_be_cured_by_a_retry() {
+        reply.fields.push(("x-should-retry", "false"));
+    }
+    reply
 }
 
 fn health(worker: &Worker, plan: &Plan) -> Vec<u8> {

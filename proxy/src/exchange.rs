@@ -4,6 +4,7 @@
 //! has [`exchange`] answer it, concludes what `exchange` could not, and closes the record: one way in, one way out, so
 //! each admitted request has exactly one event. Every `?` is a [`Fault`].
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use kt_core::ask::{self, Ask};
@@ -18,6 +19,7 @@ use kt_core::route;
 
 use crate::client::{Client, Next, Request};
 use crate::endpoint::{self, Endpoint, Local};
+use crate::greeting;
 use crate::outgoing;
 use crate::relay::{self, Heading, Relayed};
 use crate::rt;
@@ -48,6 +50,10 @@ pub async fn serve(worker: &Rc<Worker>, wire: Wire) {
             Next::Refused(fault) => {
                 count(&worker.counters.refused_heads);
                 client.refuse(&fault, None, None, &limits).await;
+                After::Linger
+            }
+            Next::WantsTls => {
+                greeting::refuse_tls(worker, &mut client, &limits).await;
                 After::Linger
             }
             Next::Closed => After::Close,
@@ -96,7 +102,11 @@ async fn admit(
     };
     let mut record = Record::begin(path, request_id, worker.core);
     let mut company = Company { worker, client, record: &mut record, limits };
-    let outcome = rt::caught(exchange(serving, &mut request, &mut company)).await.unwrap_or_else(|_panic| {
+    let outcome = {
+        let exchange = pin!(exchange(serving, &mut request, &mut company));
+        rt::caught(exchange).await
+    };
+    let outcome = outcome.unwrap_or_else(|_panic| {
         // Our own broken promise; the panic hook has said where.
         count(&worker.counters.panics);
         Err(Fault::new(Kind::Internal, Phase::Total))
@@ -111,6 +121,9 @@ async fn exchange(serving: &Serving, request: &mut Request, company: &mut Compan
     let (worker, plan, limits) = (company.worker, serving.plan(), company.limits);
 
     // Read.
+    if let Some(client) = identify(plan, request)? {
+        company.record.asked_by(client);
+    }
     check_head(worker, request, limits)?;
     company.client.read_body(request, limits).await?;
     company.record.read_whole(worker.now_ns());
@@ -148,7 +161,14 @@ async fn exchange(serving: &Serving, request: &mut Request, company: &mut Compan
     relay::answer(answer, mode, &heading, &lane, company).await
 }
 
-/// What can be refused before the body is read.
+/// Which client asks. Where the config lists none, whoever reaches the port may.
+fn identify(plan: &Plan, request: &Request) -> Result<Option<usize>, Fault> {
+    let Some(clients) = &plan.clients else { return Ok(None) };
+    let client = request.shown_key().and_then(|key| clients.whose(key));
+    client.map(Some).ok_or(Fault::new(Kind::InvalidApiKey, Phase::Head))
+}
+
+/// What else can be refused before the body is read.
 fn check_head(worker: &Worker, request: &Request, limits: &Limits) -> Result<(), Fault> {
     if worker.counters.in_flight.get() > limits.in_flight_max as u64 {
         return Err(Fault::new(Kind::Overloaded, Phase::Head));
@@ -205,9 +225,12 @@ async fn answer_locally(
     local: Local,
 ) -> After {
     let limits = &serving.plan().limits;
-    let keeps = request.field(Known::ContentLength).is_none() && request.field(Known::TransferEncoding).is_none();
-    let keeps = keeps && keeps_alive(worker, request);
-    let reply = endpoint::reply(local, worker, serving.plan());
+    let has_body = request.field(Known::ContentLength).is_some() || request.field(Known::TransferEncoding).is_some();
+    let (reply, keeps) = match (local, identify(serving.plan(), request)) {
+        // The models are for those who may ask them.
+        (Local::Models, Err(fault)) => (endpoint::refusal(&fault), false),
+        _ => (endpoint::reply(local, worker, serving.plan()), !has_body && keeps_alive(worker, request)),
+    };
     let out = reply.write(&request.head.method, keeps);
     match (client.send(out, limits).await.0, keeps) {
         (Ok(()), true) => After::Next,

@@ -5,8 +5,9 @@
 //! door's, and the main thread with its signals.
 //!
 //! In reading order: [`exchange`] (start here), [`client`] and [`upstream`] (the two sides), [`outgoing`] and [`relay`]
-//! (what goes between them), [`worker`] (what a core owns), [`server`] (how it all starts and ends), [`reload`];
-//! underneath [`wire`], [`tls`], [`pool`], [`connect`], [`deadline`], [`resolve`], [`rt`].
+//! (what goes between them), [`worker`] (what a core owns), [`greeting`] (how a connection begins), [`server`] (how it
+//! all starts and ends), [`reload`]; underneath [`wire`], [`tls`], [`pool`], [`connect`], [`addresses`], [`deadline`],
+//! [`resolve`], [`rt`].
 //!
 //! Laws of this floor, checked by `tests/it/tidy.rs`:
 //!
@@ -16,6 +17,7 @@
 //! * `unsafe` in one place: the borrowed descriptor of [`deadline`].
 #![deny(unsafe_code)]
 
+pub mod addresses;
 pub mod admin;
 pub mod client;
 pub mod clock;
@@ -23,6 +25,7 @@ pub mod connect;
 pub mod deadline;
 pub mod endpoint;
 pub mod exchange;
+pub mod greeting;
 pub mod ledger;
 pub mod mail;
 pub mod meters;

@@ -119,6 +119,11 @@ pub struct Counts {
     pub in_flight: u64,
     /// Idle vendor connections, now.
     pub idle_upstreams: u64,
+    /// Connections closed at once because their address had as many as it may, since start.
+    pub turned_away: u64,
+    /// TLS handshakes of clients that failed, since start; of those who spoke no TLS where there is, and TLS where there
+    /// isn't, too.
+    pub failed_handshakes: u64,
     /// Requests to model endpoints, since start.
     pub admitted: u64,
     /// Heads that could not be parsed, since start.
@@ -134,10 +139,23 @@ pub struct Counts {
 impl Counts {
     /// Adds another core's.
     pub fn add(&mut self, other: &Self) {
-        let Self { connections, in_flight, idle_upstreams, admitted, refused_heads, others, shed, panics } = other;
+        let Self {
+            connections,
+            in_flight,
+            idle_upstreams,
+            turned_away,
+            failed_handshakes,
+            admitted,
+            refused_heads,
+            others,
+            shed,
+            panics,
+        } = other;
         self.connections += connections;
         self.in_flight += in_flight;
         self.idle_upstreams += idle_upstreams;
+        self.turned_away += turned_away;
+        self.failed_handshakes += failed_handshakes;
         self.admitted += admitted;
         self.refused_heads += refused_heads;
         self.others += others;

@@ -4,14 +4,16 @@
 //! is a [`Deployment`], whole; each switches between two requests, and what is in flight ends on the old one.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam::channel::bounded;
+use kt_core::clients::Clients;
 use kt_core::config::plan::{Credential, Fixed, Plan, Secret, SecretRef};
 use kt_core::config::{self, Source};
-use rustls::ClientConfig;
+use rustls::{ClientConfig, ServerConfig};
 use tracing::{info, warn};
 
 use crate::mail::{Letter, Mailbox};
@@ -30,6 +32,8 @@ pub struct Deployment {
     pub plan: Arc<Plan>,
     /// What TLS trusts, by target; `None` for plain ones.
     pub tls: Box<[Option<Arc<ClientConfig>>]>,
+    /// What the listener's clients are shown; `None` for a listener without TLS.
+    pub listener_tls: Option<Arc<ServerConfig>>,
 }
 
 /// A config that can't be used.
@@ -64,10 +68,13 @@ pub fn load(files: &[PathBuf], ordinal: u64, previous: Option<&Plan>) -> Result<
         return Err(Rejected { report: checked.error_report() });
     };
     let mut dice = || fastrand::u64(..);
-    let plan = Plan::resolve(file, ordinal, previous, &mut find_secret, &mut dice);
+    let say = |report| Rejected { report };
+    let plan = Plan::resolve(file, ordinal, previous, &mut find_secret, &mut dice)
+        .map_err(|shared| say(shared.to_string()))?;
     let fixed = plan.fixed.clone();
-    let tls = trust(&plan).map_err(|report| Rejected { report })?;
-    Ok((Deployment { plan: Arc::new(plan), tls }, fixed, warnings))
+    let tls = trust(&plan).map_err(say)?;
+    let listener_tls = plan.tls.as_ref().map(tls::listener_config).transpose().map_err(say)?;
+    Ok((Deployment { plan: Arc::new(plan), tls, listener_tls }, fixed, warnings))
 }
 
 fn read(file: &Path) -> Result<Source, Rejected> {
@@ -110,12 +117,28 @@ fn trust(plan: &Plan) -> Result<Box<[Option<Arc<ClientConfig>>]>, String> {
     Ok(trusted.into())
 }
 
-/// Says which targets have no key. They are drawn like any other, and answer 503.
+/// Says which targets have no key, which are drawn like any other and answer 503; and which clients.
 pub fn warn_of_missing_keys(plan: &Plan) {
+    for (name, has_key) in plan.clients.iter().flat_map(Clients::iter) {
+        if !has_key {
+            warn!(target: LOG, "Client {name:?} has no API key: nobody can come in as it");
+        }
+    }
     for target in &plan.targets {
         if matches!(target.key, Credential::Missing) {
             warn!(target: LOG, "Target \"{}\" has no API key: requests that draw it are answered 503", target.id);
         }
+    }
+}
+
+/// Says that nobody who can reach this address is asked who they are, if that is so and others than this machine can.
+pub fn warn_of_open_door(plan: &Plan, address: SocketAddr) {
+    if plan.clients.is_none() && !address.ip().to_canonical().is_loopback() {
+        warn!(
+            target: LOG,
+            "Whoever can reach {address} can spend the vendors' API keys: list who may under gateway.clients, or listen on \
+             127.0.0.1"
+        );
     }
 }
 
@@ -130,6 +153,7 @@ pub fn announce_groups(plan: &Plan) {
 pub struct Reloader {
     files: Box<[PathBuf]>,
     cores: Box<[Mailbox]>,
+    address: SocketAddr,
     current: Mutex<Current>,
     record: Record,
 }
@@ -144,16 +168,17 @@ struct Current {
 }
 
 impl Reloader {
-    /// Starts from what the cores run on. `record` logs each new plan before any core has it, so that every decision
+    /// Starts from what the cores run on, which listen on `address`. `record` logs each new plan before any core has it, so that every decision
     /// stands behind the config that made it.
     pub fn new(
         files: Box<[PathBuf]>,
         cores: Box<[Mailbox]>,
+        address: SocketAddr,
         deployment: Arc<Deployment>,
         fixed: Fixed,
         record: Record,
     ) -> Self {
-        Self { files, cores, current: Mutex::new(Current { deployment, fixed }), record }
+        Self { files, cores, address, current: Mutex::new(Current { deployment, fixed }), record }
     }
 
     /// What runs now.
@@ -181,8 +206,11 @@ impl Reloader {
         let deployment = Arc::new(deployment);
         (self.record)(&deployment.plan).map_err(|report| Rejected { report })?;
         self.move_cores(&deployment);
-        current.deployment = Arc::clone(&deployment);
+        let previous = std::mem::replace(&mut current.deployment, Arc::clone(&deployment));
         warn_of_missing_keys(&deployment.plan);
+        if previous.plan.clients.is_some() {
+            warn_of_open_door(&deployment.plan, self.address);
+        }
         info!(target: LOG, "Configuration reloaded: version {}", deployment.plan.version);
         announce_groups(&deployment.plan);
         Ok(Applied { deployment, warnings })

@@ -14,7 +14,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -117,16 +117,18 @@ pub fn run<F: Future>(engine: Engine, main: impl FnOnce() -> F) -> io::Result<F:
 
 /// Starts a task on this core. A panic in it is handed to `on_panic` and ends that task alone.
 pub fn spawn(task: impl Future<Output = ()> + 'static, on_panic: impl FnOnce(Box<dyn Any + Send>) + 'static) {
+    // Boxed, since each hand that a future passes through by value keeps room for all of it: three times what a
+    // connection needs.
+    let mut task = Box::pin(task);
     drop(monoio::spawn(async move {
-        if let Err(panic) = caught(task).await {
+        if let Err(panic) = caught(task.as_mut()).await {
             on_panic(panic);
         }
     }));
 }
 
 /// Runs a future, turning its panic into an error. The future is not polled again after it panicked.
-pub async fn caught<T>(task: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
-    let mut task = pin!(task);
+pub async fn caught<T>(mut task: Pin<&mut impl Future<Output = T>>) -> Result<T, Box<dyn Any + Send>> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
         Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
         Ok(Poll::Pending) => Poll::Pending,
@@ -262,6 +264,11 @@ impl Socket {
         (result, slice.into_inner())
     }
 
+    /// Sends a few last bytes, if the kernel has room for them now. Not while a write is under way.
+    pub fn try_send(&self, bytes: &[u8]) {
+        self.descriptor.0.try_send(bytes);
+    }
+
     /// Tells the other side that nothing more will come.
     pub fn half_close(&self) {
         self.descriptor.0.shut_down(Shutdown::Write);
@@ -345,16 +352,16 @@ impl Listener {
         })
     }
 
-    /// Waits for a connection; `None` once [`Self::stop`] was called. To be awaited to its end, never raced: a
+    /// Waits for a connection, and says from which address it comes; `None` once [`Self::stop`] was called. To be awaited to its end, never raced: a
     /// connection that the kernel has accepted for a dropped future would be lost, and its descriptor with it.
     ///
     /// # Errors
     ///
     /// The kernel's; running out of descriptors is one.
-    pub async fn accept(&self) -> io::Result<Option<Socket>> {
+    pub async fn accept(&self) -> io::Result<Option<(Socket, IpAddr)>> {
         let Some(handle) = self.canceller.borrow().as_ref().map(Cancel::handle) else { return Ok(None) };
         match self.inner.cancelable_accept(handle).await {
-            Ok((stream, _peer)) => Socket::new(stream).map(Some),
+            Ok((stream, peer)) => Socket::new(stream).map(|socket| Some((socket, peer.ip()))),
             Err(error) if self.canceller.borrow().is_none() => {
                 drop(error);
                 Ok(None)
@@ -372,11 +379,11 @@ impl Listener {
     }
 
     /// A connection that was queued when accepting stopped, without waiting.
-    pub fn accept_queued(&self) -> Option<Socket> {
+    pub fn accept_queued(&self) -> Option<(Socket, IpAddr)> {
         self.queue.set_nonblocking(true).ok()?;
-        let (stream, _peer) = self.queue.accept().ok()?;
+        let (stream, peer) = self.queue.accept().ok()?;
         stream.set_nonblocking(self.engine == Engine::Epoll).ok()?;
-        TcpStream::from_std(stream).and_then(Socket::new).ok()
+        Some((TcpStream::from_std(stream).and_then(Socket::new).ok()?, peer.ip()))
     }
 
     /// Takes in no more: whoever connects from now on is refused by the kernel, and doesn't wait in a queue that nobody

@@ -133,6 +133,7 @@ impl Server {
         info!(target: LOG, "Loaded {targets} provider(s), {groups} model group(s), {policies} policy(ies)");
         reload::announce_groups(&plan);
         reload::warn_of_missing_keys(&plan);
+        reload::warn_of_open_door(&plan, address);
 
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| format!("signals: {error}"))?;
         let clock = Clock::start();
@@ -149,7 +150,7 @@ impl Server {
             let log = log.as_ref().ok_or("the gateway is shutting down; nothing was applied")?;
             log.config(plan, clock.now_ns()).map_err(|stuck| format!("{stuck}; nothing was applied"))
         });
-        let reloader = Arc::new(Reloader::new(files, cores.clone(), deployment, fixed, record));
+        let reloader = Arc::new(Reloader::new(files, cores.clone(), address, deployment, fixed, record));
         admin::serve(admin, Admin::new(Arc::clone(&reloader), cores.clone(), clock, engine, address))?;
         info!(target: LOG, "Gateway ready");
 

@@ -44,12 +44,17 @@ impl Wire {
         Self { deadline: watch.deadline(socket.descriptor()), socket, session: None }
     }
 
-    /// Turns a plain connection into a TLS one by shaking hands as its client. The wire comes back either way, to be
-    /// closed if it failed.
+    /// Turns a plain connection into a TLS one by shaking hands. The wire comes back either way, to be closed if it
+    /// failed.
     pub async fn handshake(mut self, mut session: Box<Session>) -> (io::Result<()>, Self) {
         let result = session.handshake(&mut self.socket).await;
         self.session = Some(session);
         (result, self)
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.session.is_some()
     }
 
     /// Until when the next wait may last.
@@ -122,8 +127,17 @@ impl Wire {
     }
 
     /// Tells the other side that nothing more will come.
-    pub fn half_close(&self) {
+    pub fn half_close(&mut self) {
+        self.say_farewell();
         self.socket.half_close();
+    }
+
+    /// Without it, a TLS peer can't tell the end of what it got from an attacker's cut.
+    fn say_farewell(&mut self) {
+        // A session that has failed has nothing left to say.
+        if let Some(Ok(farewell)) = self.session.as_mut().map(|session| session.farewell()) {
+            self.socket.try_send(&farewell);
+        }
     }
 
     /// Closes the connection by a reset, once no operation is under way any more.
@@ -134,7 +148,8 @@ impl Wire {
     }
 
     /// Closes the connection, once no operation is under way any more.
-    pub async fn close(self) {
+    pub async fn close(mut self) {
+        self.say_farewell();
         let Self { deadline, socket, session } = self;
         drop((deadline, session));
         socket.close().await;

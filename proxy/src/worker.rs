@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,12 +15,14 @@ use kt_core::event::Event;
 use kt_core::json::Scratch;
 use kt_core::limits::{DRAIN_MS, EVENT_BATCH_MS};
 use kt_core::route::Drawer;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, ServerConfig};
 use tracing::{error, warn};
 
+use crate::addresses::Addresses;
 use crate::clock::Clock;
 use crate::deadline::Watch;
 use crate::exchange;
+use crate::greeting;
 use crate::ledger::{Push, Quill, Slot};
 use crate::mail::Letter;
 use crate::meters::{ArmKey, Counts, Meters, Reading, SharedMeters};
@@ -56,6 +59,8 @@ pub struct Worker {
     pub scratch: RefCell<Scratch>,
     /// Its counters.
     pub counters: Counters,
+    /// Where its clients come from.
+    addresses: Rc<Addresses>,
     serving: RefCell<Rc<Serving>>,
     lanes: RefCell<HashMap<LaneKey, Rc<Lane>>>,
     /// Given back when the core has drained.
@@ -83,6 +88,11 @@ impl Serving {
     /// The plan.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.deployment.plan
+    }
+
+    /// What the listener's clients are shown; `None` for a listener without TLS.
+    pub fn listener_tls(&self) -> Option<&Arc<ServerConfig>> {
+        self.deployment.listener_tls.as_ref()
     }
 }
 
@@ -122,6 +132,10 @@ pub struct Counters {
     pub connections: Cell<u64>,
     /// Requests in flight, now.
     pub in_flight: Cell<u64>,
+    /// Connections closed at once.
+    pub turned_away: Cell<u64>,
+    /// Clients' TLS handshakes that failed.
+    pub failed_handshakes: Cell<u64>,
     /// Requests to model endpoints.
     pub admitted: Cell<u64>,
     /// Heads that could not be parsed.
@@ -186,6 +200,7 @@ impl Worker {
             drawer: RefCell::default(),
             scratch: RefCell::default(),
             counters: Counters::default(),
+            addresses: Rc::default(),
             serving: RefCell::new(Serving::new(deployment)),
             lanes: RefCell::default(),
             quill: RefCell::new(Some(quill)),
@@ -305,11 +320,23 @@ impl Worker {
 
     fn read(&self) -> Reading {
         let idle = self.lanes.borrow().values().map(|lane| lane.pool.len() as u64).sum();
-        let Counters { connections, in_flight, admitted, refused_heads, others, shed, panics } = &self.counters;
+        let Counters {
+            connections,
+            in_flight,
+            turned_away,
+            failed_handshakes,
+            admitted,
+            refused_heads,
+            others,
+            shed,
+            panics,
+        } = &self.counters;
         let counts = Counts {
             connections: connections.get(),
             in_flight: in_flight.get(),
             idle_upstreams: idle,
+            turned_away: turned_away.get(),
+            failed_handshakes: failed_handshakes.get(),
             admitted: admitted.get(),
             refused_heads: refused_heads.get(),
             others: others.get(),
@@ -336,9 +363,9 @@ pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
             rt::sleep(ACCEPT_PAUSE).await;
         }
         match listener.accept().await {
-            Ok(Some(socket)) => {
+            Ok(Some((socket, peer))) => {
                 complained = false;
-                admit(&worker, socket);
+                admit(&worker, socket, peer);
             }
             Ok(None) => break,
             Err(error) => {
@@ -349,19 +376,27 @@ pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
             }
         }
     }
-    while let Some(socket) = listener.accept_queued() {
-        admit(&worker, socket);
+    while let Some((socket, peer)) = listener.accept_queued() {
+        admit(&worker, socket, peer);
     }
     listener.close();
 }
 
-fn admit(worker: &Rc<Worker>, socket: Socket) {
+fn admit(worker: &Rc<Worker>, socket: Socket, peer: IpAddr) {
+    let most = worker.serving.borrow().plan().limits.connections_per_address_max;
+    let Some(counted) = worker.addresses.admit(peer, most) else {
+        count(&worker.counters.turned_away);
+        return drop(socket);
+    };
     let wire = Wire::plain(socket, &worker.watch);
     let (serving, panicked) = (Rc::clone(worker), Rc::clone(worker));
     rt::spawn(
         async move {
+            let _counted = counted;
             let _held = Held::new(&serving.counters.connections);
-            exchange::serve(&serving, wire).await;
+            if let Some(wire) = greeting::greet(&serving, wire).await {
+                exchange::serve(&serving, wire).await;
+            }
         },
         move |_| count(&panicked.counters.panics),
     );

@@ -4,6 +4,7 @@
 //! gateway, its vendors and its clients. Nothing of the product's own code is linked in, so that nothing here stands in
 //! the way of a rewrite, and a mistake in its parser can't hide itself from a test.
 
+mod clients;
 mod drain;
 mod edges;
 mod faults;
@@ -11,7 +12,9 @@ mod harness;
 mod lint;
 mod reload;
 mod replay;
+mod secrets;
 mod start;
 mod tail;
 mod tidy;
+mod tls;
 mod tutorial;

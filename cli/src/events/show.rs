@@ -63,10 +63,11 @@ pub(super) fn detailed(event: &BorrowedValue<'_>, colour: Colour, out: &mut Stri
     line(
         out,
         format_args!(
-            "  request     {}, {stream}, id {}, the vendor's {}, core {}",
+            "  request     {}, {stream}, id {}, the vendor's {}, client {}, core {}",
             field("endpoint"),
             field("request_id"),
             field("upstream_request_id"),
+            field("client"),
             field("core"),
         ),
     );
@@ -317,8 +318,8 @@ mod tests {
     fn a_block_of_details_says_where_the_time_went() {
         let event = format!(
             r#"{{"event_type":"decision","id":"evt_1","timestamp":"2026-11-22T10:36:47.123456Z","request_id":"r-1",
-            "upstream_request_id":"req_011","endpoint":"/v1/chat/completions","model_group":"quality-ab-test",
-            "arm":"openai/gpt-4o","target_id":"openai","provider":"openai","model":"gpt-4o",
+            "upstream_request_id":"req_011","client":"team a","endpoint":"/v1/chat/completions",
+            "model_group":"quality-ab-test","arm":"openai/gpt-4o","target_id":"openai","provider":"openai","model":"gpt-4o",
             "upstream_model":"gpt-4o-2024-08-06","weight":70,
             "assignment":{{"method":"block","slot":19,"unit_hash":null,"propensity":0.7,"epoch":"0123456789abcdef"}},
             "config_version":"3-9f2c00112233","stream":true,"status":502,
@@ -333,7 +334,7 @@ mod tests {
             shown_by(detailed, Colour::Off, &event),
             "\
 REQUEST evt_1  2026-11-22T10:36:47.123Z  status 502  quality-ab-test → openai/gpt-4o
-  request     /v1/chat/completions, streamed, id r-1, the vendor's req_011, core 1
+  request     /v1/chat/completions, streamed, id r-1, the vendor's req_011, client team a, core 1
   model       gpt-4o at openai (openai), which says gpt-4o-2024-08-06
   assignment  block, slot 19, weight 70, propensity 0.7, epoch 0123456789abcdef, config 3-9f2c00112233
   policies    second (content_filter) action=flag result=pass, flagged: hate

@@ -42,8 +42,8 @@ impl Place {
     }
 }
 
-/// How much of its line a complaint shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How much of its line a complaint shows, from all to nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Shown {
     /// All of it.
     #[default]
@@ -52,6 +52,8 @@ pub(super) enum Shown {
     UpToEnd,
     /// Up to its start: the underlined part itself may be one.
     UpToStart,
+    /// None of it: a credential may stand before the underlined part.
+    Nothing,
 }
 
 /// Whether a config may be used.
@@ -120,7 +122,7 @@ codes! {
     EmptyList => "E035", Error, "A list that needs an entry has none";
     BadUrl => "E036", Error, "The base_url is not one that requests can be sent to";
     BadAddress => "E037", Error, "The address is not HOST:PORT";
-    BadKeyRef => "E038", Error, "The secret_key_ref does not say where the key is";
+    BadKeyRef => "E038", Error, "The reference to a key does not say where the key is";
 
     // Values against each other.
     Duplicate => "E040", Error, "Two things that are told apart by name have the same name";
@@ -165,18 +167,15 @@ impl Complaint {
             Severity::Warning => "⚠ Configuration warning",
         };
         let Place { line: number, column, .. } = self.place;
-        let (text, before, under) = self.snippet(line);
         let gutter = " ".repeat(number.to_string().len());
-        let (indent, carets) = (" ".repeat(before), "^".repeat(under));
         let (sentence, file) = (self.sentence(), printable(file));
-        format!(
-            "{headline} at line {number}:\n\
-             {sentence}\n\
-             {gutter}--> {file}:{number}:{column}\n\
-             {gutter} |\n\
-             {number} | {text}\n\
-             {gutter} | {indent}{carets}\n"
-        )
+        let mut out = format!("{headline} at line {number}:\n{sentence}\n{gutter}--> {file}:{number}:{column}\n");
+        if self.shown != Shown::Nothing {
+            let (text, before, under) = self.snippet(line);
+            let (indent, carets) = (" ".repeat(before), "^".repeat(under));
+            push(&mut out, format_args!("{gutter} |\n{number} | {text}\n{gutter} | {indent}{carets}\n"));
+        }
+        out
     }
 
     /// What is shown of the line, how many characters of it stand before the caret, and how many carets there are.
@@ -193,7 +192,7 @@ impl Complaint {
         let shown = match self.shown {
             Shown::Line => usize::MAX,
             Shown::UpToEnd => start + len,
-            Shown::UpToStart => start,
+            Shown::UpToStart | Shown::Nothing => start,
         };
         let from = if total.min(shown) > WIDTH { start.saturating_sub(BEFORE) } else { 0 };
         let upto = total.min(shown).min(from + WIDTH);

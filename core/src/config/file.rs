@@ -26,6 +26,11 @@ pub struct File {
     pub groups: Option<Box<[GroupSettings]>>,
     /// `policies`, in the order of the file; names are unique. `None` when the file does not have the section.
     pub policies: Option<Box<[PolicySettings]>>,
+    /// `gateway.clients`, in the order of the file; names are unique, and so are the places of their keys. `None` when
+    /// whoever reaches the port may ask.
+    pub clients: Option<Box<[ClientSettings]>>,
+    /// `gateway.tls`.
+    pub tls: Option<TlsFiles>,
     /// `gateway.limits` over the defaults.
     pub limits: Limits,
     /// What a reload can't change.
@@ -97,6 +102,24 @@ impl PolicySettings {
     }
 }
 
+/// One `gateway.clients[]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// `name`.
+    pub name: Box<str>,
+    /// `key_ref`.
+    pub key: SecretRef,
+}
+
+/// `gateway.tls`: PEM files; a relative path is one from the directory of the file that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, followed by those that lead to a root.
+    pub cert: Box<str>,
+    /// Its private key, not encrypted.
+    pub key: Box<str>,
+}
+
 /// One of the given files, as complaints quote it.
 #[derive(Debug)]
 pub(super) struct Text {
@@ -145,7 +168,9 @@ const POLICY: Shape<'_> = Shape { keys: &["name", "type", "action", "on", "appli
 const CONTENT_FILTER: Shape<'_> = Shape { keys: &["categories", "threshold"], later: &[] };
 const EVENTS: Shape<'_> = Shape { keys: &["durability", "when_full"], later: &["rotation", "retention"] };
 const GATEWAY: Shape<'_> =
-    Shape { keys: &["listen", "cores", "driver", "admin", "limits", "log"], later: &["tls", "clients"] };
+    Shape { keys: &["listen", "cores", "driver", "tls", "clients", "admin", "limits", "log"], later: &[] };
+const TLS: Shape<'_> = Shape { keys: &["cert", "key"], later: &[] };
+const CLIENT: Shape<'_> = Shape { keys: &["name", "key_ref"], later: &[] };
 const ADMIN: Shape<'_> = Shape { keys: &["listen"], later: &[] };
 const LOG: Shape<'_> = Shape { keys: &["level", "format"], later: &[] };
 
@@ -225,8 +250,9 @@ fn join(path: &str, key: &str) -> String {
 
 /// Walks the tree of a config. The file is there only if nothing that was found is an error.
 pub(super) fn walk(root: &Node, texts: &[Text], digest: Box<str>) -> (Option<File>, Vec<Complaint>) {
-    let mut walk = Walk { texts, complaints: Vec::new(), effort: GUESSING_EFFORT };
+    let mut walk = Walk { texts, complaints: Vec::new(), secrets: Vec::new(), effort: GUESSING_EFFORT };
     let file = walk.root(&At { node: root, step: Step::Top, up: None }, digest);
+    walk.hide_secrets();
     let is_valid = walk.complaints.iter().all(|complaint| complaint.severity() == Severity::Warning);
     (file.filter(|_| is_valid), walk.complaints)
 }
@@ -236,6 +262,8 @@ pub(super) fn walk(root: &Node, texts: &[Text], digest: Box<str>) -> (Option<Fil
 struct Walk<'s> {
     texts: &'s [Text],
     complaints: Vec<Complaint>,
+    /// Where something begins that may be a credential. What else is wrong on its line shows only what stands before.
+    secrets: Vec<Place>,
     effort: usize,
 }
 
@@ -265,6 +293,8 @@ impl Walk<'_> {
             targets,
             groups,
             policies,
+            clients: None,
+            tls: None,
             limits: Limits::default(),
             fixed: Fixed::default(),
             log: LogSettings::default(),
@@ -368,22 +398,45 @@ impl Walk<'_> {
         }
     }
 
-    /// A wrong `secret_key_ref` is most often the key itself, so no complaint about one shows what stands there.
     fn key(&mut self, target: &At<'_, '_>, provider: Option<Provider>) -> Option<SecretRef> {
         let Some(at) = target.get("secret_key_ref") else {
             return provider?.usual_key().map(|name| SecretRef::Env(name.into()));
         };
+        self.key_ref(&at)
+    }
+
+    /// A wrong reference is most often the key itself.
+    fn key_ref(&mut self, at: &At<'_, '_>) -> Option<SecretRef> {
+        self.unseen(|walk| walk.key_place(at))
+    }
+
+    /// Reads a value of which no complaint shows what stands there.
+    fn unseen<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
         let complaints = self.complaints.len();
-        let key = self.key_ref(&at);
+        let value = read(self);
         for complaint in &mut self.complaints[complaints..] {
             if complaint.shown == Shown::Line {
                 complaint.shown = Shown::UpToStart;
             }
+            self.secrets.push(complaint.place);
         }
-        key
+        value
     }
 
-    fn key_ref(&mut self, at: &At<'_, '_>) -> Option<SecretRef> {
+    fn hide_secrets(&mut self) {
+        let mut by_line: HashMap<(u32, u32), Vec<u32>> = HashMap::new();
+        for Place { file, line, column, .. } in &self.secrets {
+            by_line.entry((*file, *line)).or_default().push(*column);
+        }
+        for Complaint { place, shown, .. } in &mut self.complaints {
+            for &column in by_line.get(&(place.file, place.line)).into_iter().flatten() {
+                let most = if place.column > column { Shown::Nothing } else { Shown::UpToEnd };
+                *shown = most.max(*shown);
+            }
+        }
+    }
+
+    fn key_place(&mut self, at: &At<'_, '_>) -> Option<SecretRef> {
         const ADVICE: &str = "write env: NAME, the variable that holds the key, or file: PATH";
         if !matches!(at.node.value, Value::Map(_)) {
             self.say(Code::BadKeyRef, at, "must be a map").suggestion = Some(ADVICE.to_owned());
@@ -744,6 +797,11 @@ impl Walk<'_> {
         file.fixed.listen = at.get("listen").and_then(|at| self.address(&at));
         file.fixed.cores = at.get("cores").and_then(|at| self.number(&at, 1..=CORES_MAX)).map(|cores| cores as usize);
         file.fixed.driver = at.get("driver").and_then(|at| self.word(&at, "driver", DRIVER_WORDS, &[]));
+        if let Some(tls) = at.get("tls") {
+            file.tls = self.tls(&tls);
+            file.fixed.tls = true;
+        }
+        file.clients = at.get("clients").and_then(|at| self.clients(&at));
         if let Some(admin) = at.get("admin")
             && self.is_map(&admin, &ADMIN)
         {
@@ -759,6 +817,61 @@ impl Walk<'_> {
             let format = log.get("format").and_then(|at| self.word(&at, "log format", FORMAT_WORDS, &[]));
             file.log = LogSettings { level: level.unwrap_or_default(), format: format.unwrap_or_default() };
         }
+    }
+
+    fn tls(&mut self, at: &At<'_, '_>) -> Option<TlsFiles> {
+        if !self.is_map(at, &TLS) {
+            return None;
+        }
+        let cert = self.need(at, "cert", "name the PEM file with the certificate").and_then(|at| self.path(&at));
+        let key = self
+            .need(at, "key", "name the PEM file with the certificate's key")
+            .and_then(|at| self.unseen(|walk| walk.path(&at)));
+        Some(TlsFiles { cert: cert?, key: key? })
+    }
+
+    fn clients(&mut self, at: &At<'_, '_>) -> Option<Box<[ClientSettings]>> {
+        let items = self.list(at)?;
+        if items.is_empty() {
+            self.say(Code::EmptyList, at, "without a client, nobody could come in").suggestion =
+                Some("leave it out, and whoever reaches the port may ask".to_owned());
+        }
+        let (mut names, mut keys) = (HashMap::new(), HashMap::new());
+        let mut clients = Vec::with_capacity(items.len());
+        for item in items {
+            clients.extend(self.client(&at.item(item), &mut names, &mut keys));
+        }
+        Some(clients.into())
+    }
+
+    fn client<'t>(
+        &mut self,
+        at: &At<'_, 't>,
+        names: &mut HashMap<&'t str, Place>,
+        keys: &mut HashMap<SecretRef, Place>,
+    ) -> Option<ClientSettings> {
+        if !matches!(at.node.value, Value::Map(_)) {
+            // It may be the key itself.
+            self.unseen(|walk| walk.wrong_type(at, "a map of keys").code);
+            return None;
+        }
+        self.is_map(at, &CLIENT);
+        let name = self.need(at, "name", "name the client; its events say it").and_then(|at| {
+            let name = self.free_name(&at)?;
+            self.unique(&at, "client", name, names);
+            Some(name)
+        });
+        let key_ref = self.need(at, "key_ref", "say where the client's key is: key_ref: {env: NAME}")?;
+        let key = self.key_ref(&key_ref)?;
+        let place = key_ref.head();
+        if let Some(&first) = keys.get(&key) {
+            let message = format!("the same key as at {}; these clients can't be told apart", self.seen(first, place));
+            let complaint = self.push(Code::Duplicate, place, key_ref.path(), message);
+            complaint.suggestion = Some("give each client its own".to_owned());
+            complaint.shown = Shown::UpToEnd;
+        }
+        keys.entry(key.clone()).or_insert(place);
+        Some(ClientSettings { name: name?.into(), key })
     }
 
     fn address(&mut self, at: &At<'_, '_>) -> Option<Box<str>> {
@@ -777,7 +890,7 @@ impl Walk<'_> {
             return;
         }
         for limit in Limits::ALL {
-            if let Some(value) = at.get(limit.name).and_then(|at| self.number(&at, 1..=limit.max)) {
+            if let Some(value) = at.get(limit.name).and_then(|at| self.number(&at, limit.min..=limit.max)) {
                 (limit.write)(limits, value);
             }
         }
@@ -805,11 +918,16 @@ impl Walk<'_> {
         }
         let lower = entry.key.to_ascii_lowercase();
         let is_secret = ["key", "secret", "token", "password", "auth"].iter().any(|part| lower.contains(part));
-        let guess = if lower == "api_key" && shape.keys.contains(&"secret_key_ref") {
-            Some("name the variable that holds the key: secret_key_ref: {env: NAME}".to_owned())
-        } else {
-            self.guess(&entry.key, shape.keys.iter().copied())
+        let reference = shape.keys.iter().find(|key| key.ends_with("key_ref"));
+        let guess = match reference {
+            Some(reference) if lower == "api_key" => {
+                Some(format!("name the variable that holds the key: {reference}: {{env: NAME}}"))
+            }
+            Some(_) | None => self.guess(&entry.key, shape.keys.iter().copied()),
         };
+        if is_secret {
+            self.secrets.push(entry.key_place);
+        }
         let complaint = self.push(Code::UnknownKey, entry.key_place, path, format!("unknown key {key}"));
         complaint.suggestion = guess.or_else(|| Some(format!("the keys here are {}", shape.keys.join(", "))));
         if is_secret {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::complaint::{push, push_json_list, push_json_text};
-use super::file::{File, GroupSettings, PolicySettings, TargetSettings};
+use super::file::{ClientSettings, File, GroupSettings, PolicySettings, TargetSettings, TlsFiles};
+use crate::clients::{Clients, SharedKey};
 use crate::dialect::Dialect;
 use crate::limits::{BLOCK_SLOTS_MAX, Limits};
 use crate::policy::Policy;
@@ -30,6 +31,10 @@ pub struct Plan {
     pub policies: Box<[Policy]>,
     /// The same policies as configured, for who wants to read them; judging is [`Plan::policies`]' business.
     pub policy_settings: Box<[PolicySettings]>,
+    /// Who may ask for a model; `None` is whoever reaches the port.
+    pub clients: Option<Clients>,
+    /// What the listener shows its clients; `None` is a listener without TLS.
+    pub tls: Option<TlsFiles>,
     /// Bounds, defaults or as configured.
     pub limits: Limits,
     /// What is fixed at start.
@@ -49,6 +54,8 @@ pub struct Fixed {
     pub driver: Option<Driver>,
     /// `gateway.admin.listen`: a TCP address for GETs of health and stats.
     pub admin_listen: Option<Box<str>>,
+    /// Whether `gateway.tls` is there. Its files may change, and are read again.
+    pub tls: bool,
 }
 
 /// How a core talks to the kernel.
@@ -66,12 +73,13 @@ pub enum Driver {
 impl Fixed {
     /// The settings that differ, as the config names them. Empty means that a reload may go ahead.
     pub fn changes(&self, new: &Self) -> Vec<&'static str> {
-        let Self { listen, cores, driver, admin_listen } = self;
+        let Self { listen, cores, driver, admin_listen, tls } = self;
         let differing = [
             ("gateway.listen", *listen != new.listen),
             ("gateway.cores", *cores != new.cores),
             ("gateway.driver", *driver != new.driver),
             ("gateway.admin.listen", *admin_listen != new.admin_listen),
+            ("gateway.tls", *tls != new.tls),
         ];
         differing.into_iter().filter(|&(_, differs)| differs).map(|(name, _)| name).collect()
     }
@@ -387,19 +395,25 @@ impl Plan {
     /// Makes a plan of a checked file.
     ///
     /// `ordinal` is the version's: 1 at start, one more with each reload. `secret` reads a credential, `None` when
-    /// there is none; it is asked once per target, so that a reload takes over a key that has changed. `dice` gives the
+    /// there is none; it is asked once per target and client, so that a reload takes over a key that has changed. `dice` gives the
     /// key of a sequence that begins; a group whose epoch is the same as in `previous` goes on with the sequence it
     /// has.
+    ///
+    /// # Errors
+    ///
+    /// When two clients turn out to have the same key.
     pub fn resolve(
         file: &File,
         ordinal: u64,
         previous: Option<&Self>,
         secret: &mut dyn FnMut(&SecretRef) -> Option<Secret>,
         dice: &mut dyn FnMut() -> u64,
-    ) -> Self {
+    ) -> Result<Self, SharedKey> {
         let target_settings = file.targets.as_deref().unwrap_or_default();
         let policy_settings = file.policies.as_deref().unwrap_or_default();
         let targets = target_settings.iter().map(|target| resolve_target(target, secret)).collect();
+        let named_keys = |client: &ClientSettings| (client.name.clone(), secret(&client.key));
+        let clients = file.clients.as_ref().map(|all| Clients::new(all.iter().map(named_keys))).transpose()?;
         let groups: Box<[Group]> = file
             .groups
             .as_deref()
@@ -411,7 +425,7 @@ impl Plan {
                 resolve_group(group, epoch, place)
             })
             .collect();
-        Self {
+        Ok(Self {
             version: ConfigVersion { ordinal, digest: file.digest.clone() },
             targets,
             group_by_name: groups.iter().enumerate().map(|(i, group)| (group.name.clone(), i)).collect(),
@@ -419,10 +433,17 @@ impl Plan {
             groups,
             policies: policy_settings.iter().map(resolve_policy).collect(),
             policy_settings: policy_settings.into(),
+            clients,
+            tls: file.tls.clone(),
             limits: file.limits.clone(),
             fixed: file.fixed.clone(),
             log: file.log,
-        }
+        })
+    }
+
+    /// The name of a client by its index, if there is one.
+    pub fn client(&self, index: usize) -> Option<&str> {
+        self.clients.as_ref()?.name(index)
     }
 
     /// The plan as one JSON object, without secrets: what `GET /config` answers on the admin socket.
@@ -435,6 +456,9 @@ impl Plan {
         push_json_list(&mut out, &self.groups, |out, group| self.push_group(out, group));
         out.push_str(",\"policies\":");
         push_json_list(&mut out, &self.policy_settings, push_policy);
+        out.push_str(",\"clients\":");
+        push_clients(&mut out, self.clients.as_ref());
+        push(&mut out, format_args!(",\"tls\":{}", self.tls.is_some()));
         out.push_str(",\"limits\":");
         push_limits(&mut out, &self.limits);
         out.push('}');
@@ -659,6 +683,15 @@ fn push_policy(out: &mut String, policy: &PolicySettings) {
     out.push_str(",\"threshold\":");
     push_json_text(out, policy.threshold.as_str());
     out.push('}');
+}
+
+fn push_clients(out: &mut String, clients: Option<&Clients>) {
+    let Some(clients) = clients else { return out.push_str("null") };
+    let all: Vec<(&str, bool)> = clients.iter().collect();
+    push_json_list(out, &all, |out, &(name, has_key)| {
+        push_fields(out, &[("name", name), ("key", if has_key { "present" } else { "missing" })]);
+        out.push('}');
+    });
 }
 
 fn push_limits(out: &mut String, limits: &Limits) {

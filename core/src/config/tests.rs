@@ -52,7 +52,7 @@ fn plan(yaml: &str, previous: Option<&Plan>, keys: &[(&str, &str)]) -> Plan {
         SecretRef::File(_) => None,
     };
     let ordinal = previous.map_or(1, |plan| plan.version.ordinal + 1);
-    Plan::resolve(file, ordinal, previous, &mut secret, &mut || ordinal)
+    Plan::resolve(file, ordinal, previous, &mut secret, &mut || ordinal).expect("no two clients share a key")
 }
 
 #[test]
@@ -372,10 +372,12 @@ gateway:
   listen: '[::]:0'
   cores: 2
   driver: io_uring
+  tls: {cert: tls/chain.pem, key: /etc/key.pem}
+  clients: [{name: team a, key_ref: {env: TEAM_A}}, {name: team-b, key_ref: {file: keys/b}}]
   admin: {listen: 'localhost:9090'}
   log: {level: debug, format: json}
 ";
-    let file = check_one(yaml).file.expect("it is valid");
+    let file = check(&[source("conf/a.yaml", yaml)]).file.expect("it is valid");
     let targets = file.targets.expect("it has targets");
     assert_eq!(targets[0].key, Some(SecretRef::Env("OPENAI_API_KEY".into())));
     assert_eq!(targets[1].key, Some(SecretRef::File("/run/key".into())));
@@ -386,9 +388,15 @@ gateway:
     let timeouts = targets[2].timeouts;
     assert_eq!((timeouts.connect_ms, timeouts.first_byte_ms, timeouts.idle_ms, timeouts.total_ms), (1, 2, 3, Some(4)));
     assert_eq!(targets[3].timeouts.total_ms, None);
+    let tls = file.tls.expect("it has tls");
+    assert_eq!((&*tls.cert, &*tls.key), ("conf/tls/chain.pem", "/etc/key.pem"));
+    let clients = file.clients.expect("it has clients");
+    let clients: Vec<_> = clients.iter().map(|client| (&*client.name, client.key.clone())).collect();
+    let expected = [("team a", SecretRef::Env("TEAM_A".into())), ("team-b", SecretRef::File("conf/keys/b".into()))];
+    assert_eq!(clients, expected);
     let fixed = format!("{:?} {:?}", file.fixed, file.log);
     let expected = "Fixed { listen: Some(\"[::]:0\"), cores: Some(2), driver: Some(IoUring), \
-                    admin_listen: Some(\"localhost:9090\") } LogSettings { level: Debug, format: Json }";
+                    admin_listen: Some(\"localhost:9090\"), tls: true } LogSettings { level: Debug, format: Json }";
     assert_eq!(fixed, expected);
 }
 
@@ -403,6 +411,10 @@ fn every_limit_can_be_set() {
     let expected: Vec<String> = names.iter().zip(1..).map(|(name, value)| format!("\"{name}\":{value}")).collect();
     assert!(changed.to_json().ends_with(&format!("\"limits\":{{{}}}}}", expected.join(","))), "{}", changed.to_json());
     assert_ne!(changed.limits, Limits::default());
+    // What has no bound by default can be given none by name; the others need one.
+    let zero = |name| lines(&check_one(format!("version: '1'\ngateway: {{limits: {{{name}: 0}}}}\n")));
+    assert_eq!(zero("connections_per_address_max"), "");
+    assert_eq!(zero("head_ms"), "E032 2:29 gateway.limits.head_ms | must be 1 to 3600000, not 0\n");
 }
 
 #[test]
@@ -413,6 +425,9 @@ fn what_is_fixed_at_start_is_named_when_it_changes() {
     let new = fixed("{listen: 'localhost:2', driver: epoll, admin: {listen: 'localhost:3'}}");
     assert_eq!(old.changes(&new), ["gateway.listen", "gateway.cores", "gateway.driver", "gateway.admin.listen"]);
     assert_eq!(Fixed::default().changes(&fixed("{cores: 3}")), ["gateway.cores"]);
+    let (one, other) = (fixed("{tls: {cert: a, key: b}}"), fixed("{tls: {cert: c, key: d}}"));
+    assert_eq!(one.changes(&other), Vec::<&str>::new(), "certificates come and go");
+    assert_eq!((one.changes(&fixed("{}")), fixed("{}").changes(&one)), (vec!["gateway.tls"], vec!["gateway.tls"]));
 }
 
 #[test]
@@ -428,6 +443,22 @@ fn a_target_without_a_key_is_unavailable_unless_it_needs_none() {
     assert!(plan.targets[0].key.is_available() && !plan.targets[1].key.is_available());
     assert!(plan.targets[2].key.is_available());
     assert!(!format!("{plan:?}").contains("hidden") && !plan.to_json().contains("hidden"));
+}
+
+#[test]
+fn clients_are_known_by_the_keys_that_are_found() {
+    let yaml = "version: '1'\ngateway: {clients: [{name: a, key_ref: {env: A}}, {name: b, key_ref: {env: B}}]}\n";
+    let with = |keys: &[(&str, &str)]| plan(yaml, None, keys).clients.expect("there are two");
+    let clients = with(&[("A", "hidden-a"), ("B", "hidden-b")]);
+    assert_eq!((clients.whose(b"hidden-a"), clients.whose(b"hidden-b"), clients.whose(b"")), (Some(0), Some(1), None));
+    let clients = with(&[("B", "hidden-b")]);
+    assert_eq!((clients.whose(b"hidden-a"), clients.whose(b"hidden-b")), (None, Some(1)));
+    assert!(plan("version: '1'", None, &[]).clients.is_none());
+
+    let file = check_one(yaml).file.expect("it is valid");
+    let shared =
+        Plan::resolve(&file, 1, None, &mut |_| Secret::new("hidden"), &mut || 1).expect_err("they share a key");
+    assert!(!shared.to_string().contains("hidden"), "{shared}");
 }
 
 #[test]
@@ -509,7 +540,9 @@ fn weights_are_reduced_to_the_smallest_block() {
 #[test]
 fn a_plan_prints_without_secrets() {
     let yaml = TUTORIAL.replace("action: flag", "action: flag\n    applies_to: [quality-ab-test]");
-    let json = plan(&yaml, None, &[("OPENAI_API_KEY", "sk-1")]).to_json();
+    let clients =
+        "gateway: {clients: [{name: a, key_ref: {env: A}}, {name: b, key_ref: {env: B}}], tls: {cert: c, key: k}}";
+    let json = plan(&format!("{yaml}{clients}\n"), None, &[("OPENAI_API_KEY", "sk-1"), ("B", "sk-2")]).to_json();
     let (head, limits) = json.split_once(",\"limits\":").expect("limits come last");
     let expected = concat!(
         r#""targets":[{"id":"openai","provider":"openai","base_url":"https://api.openai.com","key":"present"},"#,
@@ -517,10 +550,12 @@ fn a_plan_prints_without_secrets() {
         r#""model_groups":[{"name":"quality-ab-test","epoch":"bb977c17e04d2e9a","block":[7,3],"targets":["#,
         r#"{"arm":"openai/gpt-4o","target_id":"openai","provider":"openai","model":"gpt-4o","share":"70%","weight":70,"propensity":0.7},"#,
         r#"{"arm":"anthropic/claude-sonnet-4-20250514","target_id":"anthropic","provider":"anthropic","model":"claude-sonnet-4-20250514","share":"30%","weight":30,"propensity":0.3}]}],"#,
-        r#""policies":[{"name":"basic-filter","type":"content_filter","action":"flag","on":"request","applies_to":["quality-ab-test"],"categories":["hate"],"threshold":"medium"}]"#,
+        r#""policies":[{"name":"basic-filter","type":"content_filter","action":"flag","on":"request","applies_to":["quality-ab-test"],"categories":["hate"],"threshold":"medium"}],"#,
+        r#""clients":[{"name":"a","key":"missing"},{"name":"b","key":"present"}],"tls":true"#,
     );
     assert_eq!(head.split_once(',').map(|(_, rest)| rest), Some(expected));
     assert!(limits.starts_with(r#"{"head_bytes_max":65536,"#), "{limits}");
+    assert!(plan(TUTORIAL, None, &[]).to_json().contains(r#","clients":null,"tls":false,"limits":{"#));
 }
 
 #[test]

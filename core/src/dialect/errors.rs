@@ -13,6 +13,8 @@ use crate::json::escape_into;
 enum Class {
     /// The request is at fault; as it is, it will never do.
     Request,
+    /// Whoever asks is not known.
+    Key,
     /// The model isn't there.
     Model,
     /// A policy said no.
@@ -103,6 +105,7 @@ const fn class(kind: Kind) -> Class {
         | Kind::NotExpressible
         | Kind::ClientGone
         | Kind::ClientTooSlow => Class::Request,
+        Kind::InvalidApiKey => Class::Key,
         Kind::UnknownModel => Class::Model,
         Kind::BlockedByPolicy => Class::Policy,
         Kind::TargetUnavailable | Kind::Overloaded | Kind::LogFull | Kind::Draining => Class::Busy,
@@ -128,6 +131,7 @@ const fn class(kind: Kind) -> Class {
 const fn openai_type(class: Class) -> &'static str {
     match class {
         Class::Request | Class::Model => "invalid_request_error",
+        Class::Key => "authentication_error",
         Class::Policy => "policy_violation",
         Class::Busy | Class::Slow | Class::Server => "server_error",
     }
@@ -137,6 +141,7 @@ const fn openai_type(class: Class) -> &'static str {
 const fn anthropic_type(class: Class) -> &'static str {
     match class {
         Class::Request => "invalid_request_error",
+        Class::Key => "authentication_error",
         Class::Model => "not_found_error",
         Class::Policy => "permission_error",
         Class::Busy => "overloaded_error",
@@ -150,7 +155,7 @@ const fn code(kind: Kind) -> &'static str {
     match class(kind) {
         Class::Model => "model_not_found",
         Class::Policy => "input_blocked",
-        Class::Request | Class::Busy | Class::Slow | Class::Server => kind.as_str(),
+        Class::Request | Class::Key | Class::Busy | Class::Slow | Class::Server => kind.as_str(),
     }
 }
 
@@ -210,6 +215,7 @@ mod tests {
     fn an_error_is_worded_as_the_vendors_word_it() {
         // Kind, OpenAI's type and code, Anthropic's type.
         let cases = [
+            (Kind::InvalidApiKey, "authentication_error", "invalid_api_key", "authentication_error"),
             (Kind::UnknownModel, "invalid_request_error", "model_not_found", "not_found_error"),
             (Kind::BlockedByPolicy, "policy_violation", "input_blocked", "permission_error"),
             (Kind::NotExpressible, "invalid_request_error", "not_expressible", "invalid_request_error"),

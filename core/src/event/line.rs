@@ -43,7 +43,7 @@ impl Event {
         line.time("ended_at", stamp, self.ended_ns);
         line.text("request_id", &self.request_id);
         line.text_or_null("upstream_request_id", self.upstream_request_id.as_deref());
-        line.null("client");
+        line.text_or_null("client", self.client.and_then(|client| plan.client(client as usize)));
         line.text("endpoint", self.endpoint);
         line.text_or_null("model_group", group.map(|group| &*group.name));
         line.text_or_null("arm", arm.map(|arm| &*arm.name));
@@ -426,7 +426,7 @@ mod tests {
             "ended_at":"2026-11-22T10:36:47.408580Z",
             "request_id":"a \"quoted\" id",
             "upstream_request_id":"req_011",
-            "client":null,
+            "client":"team b",
             "endpoint":"/v1/chat/completions",
             "model_group":"quality-ab-test",
             "arm":"anthropic/claude-sonnet-4-20250514",
@@ -627,6 +627,7 @@ mod tests {
             ended_ns: 1_285_123_456,
             request_id: "a \"quoted\" id".into(),
             upstream_request_id: Some("req_011".into()),
+            client: Some(1),
             endpoint: "/v1/chat/completions",
             group: Some(0),
             arm: Some(1),
@@ -669,6 +670,7 @@ mod tests {
             ended_ns: 1_000,
             request_id: "r-1".into(),
             upstream_request_id: None,
+            client: None,
             endpoint: "/v1/chat/completions",
             group: None,
             arm: None,
@@ -698,7 +700,7 @@ mod tests {
     fn plan() -> Plan {
         let source = Source { name: "policy-config.yaml".into(), bytes: CONFIG.into() };
         let file = check_config(&[source]).file.expect("the config is valid");
-        let mut plan = Plan::resolve(&file, 3, None, &mut |_| None, &mut || 0);
+        let mut plan = Plan::resolve(&file, 3, None, &mut |_| None, &mut || 0).expect("no two clients share a key");
         plan.version.digest = "9f2c00112233".into();
         plan.groups[0].epoch = "0123456789abcdef".into();
         plan
@@ -719,5 +721,7 @@ model_groups:
 policies:
   - {name: basic-filter, type: content_filter, action: flag, config: {categories: [hate]}}
   - {name: strict, type: content_filter, action: block, config: {categories: [violence]}}
+gateway:
+  clients: [{name: team a, key_ref: {env: A}}, {name: team b, key_ref: {env: B}}]
 ";
 }

@@ -164,6 +164,8 @@ mod tests {
             groups: groups.into(),
             policies: Box::default(),
             policy_settings: Box::default(),
+            clients: None,
+            tls: None,
             limits: Limits::default(),
             fixed: Fixed::default(),
             log: LogSettings::default(),

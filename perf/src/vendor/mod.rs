@@ -229,7 +229,7 @@ async fn accept(house: Rc<House>, listener: Rc<Listener>) {
     let _held = Held::new(&house.open);
     loop {
         let socket = match listener.accept().await {
-            Ok(Some(socket)) => socket,
+            Ok(Some((socket, _peer))) => socket,
             Ok(None) => break,
             Err(_no_descriptors) => {
                 rt::sleep(ACCEPT_PAUSE).await;

@@ -11,7 +11,7 @@ use kt_core::tally::{Usage, UsageSource};
 pub(super) fn plan(ordinal: u64) -> Arc<Plan> {
     let source = Source { name: "policy-config.yaml".into(), bytes: b"version: '1'".into() };
     let file = check(&[source]).file.expect("the config is valid");
-    Arc::new(Plan::resolve(&file, ordinal, None, &mut |_| None, &mut || 0))
+    Arc::new(Plan::resolve(&file, ordinal, None, &mut |_| None, &mut || 0).expect("it has no clients"))
 }
 
 /// A decision that ended at `at_ns`, with the request id `r-<at_ns>`.
@@ -21,6 +21,7 @@ pub(super) fn event(core: u32, at_ns: u64) -> Event {
         ended_ns: at_ns,
         request_id: format!("r-{at_ns}").into(),
         upstream_request_id: None,
+        client: None,
         endpoint: "/v1/chat/completions",
         group: None,
         arm: None,

@@ -2,17 +2,21 @@
 //! and a reset from a close.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
 
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, HandshakeKind};
+
 use super::json::{Json, json};
-use super::{OPENAI_TOKENS, PATIENCE};
+use super::{Conduit, OPENAI_TOKENS, PATIENCE};
 
 /// A client's connection.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Conduit,
     inbox: Vec<u8>,
 }
 
@@ -23,7 +27,7 @@ pub(crate) enum End {
     Whole,
     /// By the end of the connection, as an answer says that has no framing. Whole too, as far as one can see.
     Closed,
-    /// Not: the connection was closed before.
+    /// Not: the connection was closed before, or, with TLS, without saying so.
     Torn,
     /// Not: the connection was reset before.
     Reset,
@@ -72,11 +76,36 @@ pub(crate) fn chat_of(model: &str, fields: &str) -> Vec<u8> {
 impl Client {
     /// Connects.
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the gateway takes connections");
-        stream.set_nodelay(true).expect("it is TCP");
+        Self { stream: Conduit::Plain(tcp(address)), inbox: Vec::new() }
+    }
+
+    /// Connects and shakes hands with who has to be `localhost`.
+    ///
+    /// # Errors
+    /// Why the handshake failed.
+    pub(crate) fn connect_tls(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Self> {
+        let stream = Conduit::to_server(tcp(address), "localhost", config)?;
+        Ok(Self { stream, inbox: Vec::new() })
+    }
+
+    /// Connects from an address of its own choice.
+    pub(crate) fn connect_from(from: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((from, 0)).into()).expect("all of 127/8 is ours");
+        socket.connect(&address.into()).expect("the gateway takes connections");
+        let stream: TcpStream = socket.into();
         stream.set_read_timeout(Some(PATIENCE)).expect("it isn't zero");
-        stream.set_write_timeout(Some(PATIENCE)).expect("it isn't zero");
-        Self { stream, inbox: Vec::new() }
+        Self { stream: Conduit::Plain(stream), inbox: Vec::new() }
+    }
+
+    /// How hands were shaken in TLS.
+    pub(crate) fn handshake(&self) -> Option<HandshakeKind> {
+        self.stream.handshake()
+    }
+
+    /// The certificate that the gateway has shown.
+    pub(crate) fn shown(&self) -> Option<CertificateDer<'static>> {
+        self.stream.shown()
     }
 
     /// Connects with a small receive buffer, as whoever reads slowly has.
@@ -86,7 +115,7 @@ impl Client {
         socket.connect(&address.into()).expect("the gateway takes connections");
         let stream: TcpStream = socket.into();
         stream.set_read_timeout(Some(PATIENCE)).expect("it isn't zero");
-        Self { stream, inbox: Vec::new() }
+        Self { stream: Conduit::Plain(stream), inbox: Vec::new() }
     }
 
     /// Sends bytes.
@@ -161,12 +190,12 @@ impl Client {
 
     /// Says that no more requests will come.
     pub(crate) fn half_close(&mut self) {
-        self.stream.shutdown(Shutdown::Write).expect("it is open");
+        self.stream.end_writing().expect("it is open");
     }
 
     /// Goes, with a reset.
     pub(crate) fn reset(self) {
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("it is TCP");
+        SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO)).expect("it is TCP");
     }
 
     fn read_length(&mut self, length: usize, body: &mut Vec<u8>) -> End {
@@ -226,6 +255,7 @@ impl Client {
         match self.fill() {
             Ok(0) => Some(End::Torn),
             Ok(_) => None,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Some(End::Torn),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Some(End::Reset),
             Err(error) => panic!("the answer stops: {error} after {:?}", String::from_utf8_lossy(&self.inbox)),
         }
@@ -313,6 +343,14 @@ impl std::fmt::Debug for Answer {
         let shown = &self.body[..self.body.len().min(4 * 1024)];
         write!(f, "\n{}", String::from_utf8_lossy(shown))
     }
+}
+
+fn tcp(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the gateway takes connections");
+    stream.set_nodelay(true).expect("it is TCP");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it isn't zero");
+    stream.set_write_timeout(Some(PATIENCE)).expect("it isn't zero");
+    stream
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

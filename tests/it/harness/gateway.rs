@@ -1,9 +1,10 @@
 //! The gateway: the real binary, in a state directory of its own, on a port of its own; and the other commands.
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -13,7 +14,7 @@ use std::{env, thread};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::json::{Json, lines};
+use super::json::{Json, json, lines};
 use super::{Client, Driver, PATIENCE, Vendor, eventually};
 
 const KT: &str = env!("CARGO_BIN_EXE_kt");
@@ -300,6 +301,23 @@ impl Gateway {
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its counters, gauges and arms.
+    pub(crate) fn stats(&self) -> Json {
+        let output = self.kt(&["stats", "--json"]);
+        assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""));
+        json(output.stdout)
+    }
+
+    /// Asks its admin socket; the whole answer, head and body.
+    pub(crate) fn admin(&self, method: &str, path: &str) -> String {
+        let mut socket = UnixStream::connect(self.state.path().join("admin.sock")).expect("it is there");
+        socket.set_read_timeout(Some(PATIENCE)).expect("it isn't zero");
+        write!(socket, "{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("it answers in UTF-8");
+        answer
     }
 
     /// Runs another command on its state directory.

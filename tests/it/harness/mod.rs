@@ -7,6 +7,7 @@ mod answers;
 mod client;
 mod gateway;
 mod json;
+mod tls;
 mod vendor;
 
 use std::env;
@@ -21,8 +22,9 @@ pub(crate) use answers::{
     openai_events, openai_stream, openai_whole, sse_head,
 };
 pub(crate) use client::{Answer, Client, End, chat, chat_of, post, request};
-pub(crate) use gateway::{Config, Event, Gateway, Output, State, kt, shell};
+pub(crate) use gateway::{Config, Event, Gateway, Logged, Output, Setup, State, kt, shell};
 pub(crate) use json::{Json, json, lines, raw_fields};
+pub(crate) use tls::{Authority, Conduit, Identity};
 pub(crate) use vendor::{Gate, Received, Script, Step, Vendor};
 
 /// How long anything may take that takes milliseconds on an idle machine. Only a test that fails waits so long.

@@ -8,9 +8,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use rustls::{HandshakeKind, ServerConfig};
 use socket2::SockRef;
 
-use super::{PATIENCE, eventually, pause};
+use super::{Conduit, PATIENCE, eventually, pause};
 
 const UNPOISONED: &str = "no thread panics while it holds this";
 
@@ -25,6 +26,8 @@ pub(crate) enum Step {
     Wait(Gate),
     /// Closes the connection in order.
     Close,
+    /// Closes it without saying so in TLS, as whoever cuts the wire does.
+    Cut,
     /// Ends it by a reset.
     Reset,
     /// Says no more, and waits until the other side has gone.
@@ -56,6 +59,7 @@ pub(crate) struct Vendor {
 struct Shared {
     answer: Box<dyn Fn(&Received) -> Script + Send + Sync>,
     seen: Mutex<Seen>,
+    tls: Option<Arc<ServerConfig>>,
     sent_bytes: AtomicUsize,
     ended: AtomicBool,
 }
@@ -63,6 +67,8 @@ struct Shared {
 #[derive(Default)]
 struct Seen {
     requests: Vec<Received>,
+    /// Of each request's connection.
+    handshakes: Vec<Option<HandshakeKind>>,
     /// One for each connection there was; none for one that has ended.
     connections: Vec<Option<TcpStream>>,
 }
@@ -121,11 +127,24 @@ impl Received {
 impl Vendor {
     /// Answers each request as `answer` says.
     pub(crate) fn start(answer: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Self {
+        Self::listen(None, answer)
+    }
+
+    /// The same over TLS.
+    pub(crate) fn start_tls(
+        config: ServerConfig,
+        answer: impl Fn(&Received) -> Script + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(Some(Arc::new(config)), answer)
+    }
+
+    fn listen(tls: Option<Arc<ServerConfig>>, answer: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared {
             answer: Box::new(answer),
             seen: Mutex::default(),
+            tls,
             sent_bytes: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         });
@@ -156,7 +175,15 @@ impl Vendor {
 
     /// What `base_url` is to say.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        match self.shared.tls {
+            Some(_) => format!("https://localhost:{}", self.address.port()),
+            None => format!("http://{}", self.address),
+        }
+    }
+
+    /// How hands were shaken on the connection of each request.
+    pub(crate) fn handshakes(&self) -> Vec<Option<HandshakeKind>> {
+        self.shared.seen().handshakes.clone()
     }
 
     /// What it has been asked so far.
@@ -236,6 +263,10 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         };
         let shared = Arc::clone(shared);
         thread::spawn(move || {
+            let stream = match &shared.tls {
+                Some(config) => Conduit::of_client(stream, config),
+                None => Conduit::Plain(stream),
+            };
             // A connection that breaks is what many scenarios are about.
             let _ = serve(stream, &shared);
             shared.seen().connections[number] = None;
@@ -243,13 +274,16 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+fn serve(mut stream: Conduit, number: usize, shared: &Shared) -> io::Result<()> {
+    stream.tcp().set_nodelay(true)?;
     let mut inbox = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut inbox)? {
         let script = {
             // Noted before it is answered, so whoever has the answer finds the request.
-            shared.seen().requests.push(request.clone());
+            let mut seen = shared.seen();
+            seen.requests.push(request.clone());
+            seen.handshakes.push(stream.handshake());
+            drop(seen);
             (shared.answer)(&request)
         };
         for step in script {
@@ -261,7 +295,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
-fn act(stream: &mut TcpStream, step: Step, shared: &Shared) -> io::Result<Then> {
+fn act(stream: &mut Conduit, step: Step, shared: &Shared) -> io::Result<Then> {
     match step {
         Step::Send(bytes) => {
             stream.write_all(&bytes)?;
@@ -270,11 +304,16 @@ fn act(stream: &mut TcpStream, step: Step, shared: &Shared) -> io::Result<Then> 
         Step::Pause(time) => pause(time),
         Step::Wait(gate) => gate.pass(),
         Step::Close => {
-            stream.shutdown(Shutdown::Both)?;
+            stream.end_writing()?;
+            stream.tcp().shutdown(Shutdown::Both)?;
+            return Ok(Then::End);
+        }
+        Step::Cut => {
+            stream.tcp().shutdown(Shutdown::Both)?;
             return Ok(Then::End);
         }
         Step::Reset => {
-            SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
+            SockRef::from(stream.tcp()).set_linger(Some(Duration::ZERO))?;
             return Ok(Then::End);
         }
         Step::Hang => {
@@ -286,7 +325,7 @@ fn act(stream: &mut TcpStream, step: Step, shared: &Shared) -> io::Result<Then> 
 }
 
 /// The next request, or none when the other side has closed before it began.
-fn read_request(stream: &mut TcpStream, inbox: &mut Vec<u8>) -> io::Result<Option<Received>> {
+fn read_request(stream: &mut Conduit, inbox: &mut Vec<u8>, connection: usize) -> io::Result<Option<Received>> {
     let head_len = loop {
         if let Some(at) = inbox.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
@@ -309,7 +348,7 @@ fn read_request(stream: &mut TcpStream, inbox: &mut Vec<u8>) -> io::Result<Optio
     Ok(Some(request))
 }
 
-fn fill(stream: &mut TcpStream, inbox: &mut Vec<u8>) -> io::Result<usize> {
+fn fill(stream: &mut Conduit, inbox: &mut Vec<u8>) -> io::Result<usize> {
     let mut room = [0; 16 * 1024];
     let came = stream.read(&mut room)?;
     inbox.extend_from_slice(&room[..came]);
