@@ -3,6 +3,8 @@
 //! Each case is fed whole, byte by byte and cut in two at every point, and must come to the same end each time. The
 //! cases are data: `core/src/cases/http1`, mutations of well-formed heads, and the corpus where `KT_CORPUS` names it.
 
+#[path = "http1/differential.rs"]
+mod differential;
 #[path = "http1/play.rs"]
 mod play;
 
@@ -199,20 +201,22 @@ fn is_well_formed(text: &[u8]) -> Option<bool> {
     });
     let host_fits = match &hosts[..] {
         [] => version == b"HTTP/1.0",
-        [host] => {
-            let port_at = host.rfind(':').filter(|&at| at > host.rfind(']').unwrap_or(0)).unwrap_or(host.len());
-            let (name, port) = host.split_at(port_at);
-            let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-            let name_fits = match address {
-                Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-                None => !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c)),
-            };
-            let digits = port.strip_prefix(':').unwrap_or("0");
-            name_fits && digits.bytes().all(|b| b.is_ascii_digit()) && digits.len() < 6 && digits.parse::<u16>().is_ok()
-        }
+        [host] => is_host(host),
         _ => false,
     };
     Some(line_fits && fields_fit && host_fits)
+}
+
+fn is_host(text: &str) -> bool {
+    let port_at = text.rfind(':').filter(|&at| at > text.rfind(']').unwrap_or(0)).unwrap_or(text.len());
+    let (name, port) = text.split_at(port_at);
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let name_fits = match address {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c)),
+    };
+    let digits = port.strip_prefix(':').unwrap_or("0");
+    name_fits && digits.bytes().all(|b| b.is_ascii_digit()) && digits.len() < 6 && digits.parse::<u16>().is_ok()
 }
 
 #[test]

@@ -23,10 +23,10 @@ pub enum End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub method: http::Method,
-    /// Escaped where it isn't ASCII, which it has to be.
+    /// Bytes that aren't visible ASCII are escaped, here and in the two below.
     pub path: String,
-    pub query: Option<Vec<u8>>,
-    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    pub query: Option<String>,
+    pub fields: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
@@ -80,9 +80,9 @@ impl<'a> Client<'a> {
         let body = framing::of_request(&head, &self.fields, &self.buf, self.limits)?;
         self.body = Some(BodyReader::request(body, self.limits));
         self.requests.push(Request {
-            path: head.path(&self.buf).escape_ascii().to_string(),
-            query: head.query(&self.buf).map(<[u8]>::to_vec),
-            fields: self.fields.iter(&self.buf).map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
+            path: escaped(head.path(&self.buf)),
+            query: head.query(&self.buf).map(escaped),
+            fields: self.fields.iter(&self.buf).map(|(name, value)| (escaped(name), escaped(value))).collect(),
             body: Vec::new(),
             method: head.method,
         });
@@ -100,6 +100,10 @@ impl<'a> Client<'a> {
         self.whole += usize::from(end.is_some());
         Ok(end.is_some())
     }
+}
+
+pub fn escaped(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
 }
 
 /// Plays a vendor's answer to a GET; gives its payload, whether the connection may be used again, and the end.
@@ -153,7 +157,8 @@ fn cases(file: &'static str, chunked: &'static str) -> impl Iterator<Item = Case
     })
 }
 
-fn unescape(text: &str) -> Vec<u8> {
+/// The bytes that a text of the case files stands for.
+pub fn unescape(text: &str) -> Vec<u8> {
     let text = text
         .replace("<get>", r"GET / HTTP/1.1\r\nHost: a\r\n")
         .replace("<post>", r"POST / HTTP/1.1\r\nHost: a\r\n")
