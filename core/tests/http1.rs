@@ -3,128 +3,17 @@
 //! Each case is fed whole, byte by byte and cut in two at every point, and must come to the same end each time. The
 //! cases are data: `core/src/cases/http1`, mutations of well-formed heads, and the corpus where `KT_CORPUS` names it.
 
+#[path = "http1/differential.rs"]
+mod differential;
+#[path = "http1/play.rs"]
+mod play;
+
 use std::collections::HashSet;
 
-use kt_core::fault::Kind;
-use kt_core::http1::body::BodyReader;
-use kt_core::http1::framing::{self, ResponseBody};
-use kt_core::http1::head::{Fields, RequestHead, ResponseHead, Search};
+use kt_core::http1::head::{Fields, RequestHead, Search};
 use kt_core::limits::Limits;
 
-/// What came of one side's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// Behind a whole message.
-    Whole,
-    /// Within a message.
-    More,
-    /// Refused.
-    Refused(Kind),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Request {
-    method: http::Method,
-    path: String,
-    body: Vec<u8>,
-}
-
-/// A client's connection, as a server sees it.
-struct Client<'a> {
-    limits: &'a Limits,
-    buf: Vec<u8>,
-    search: Search,
-    fields: Fields,
-    /// That of the last of `requests`, if it isn't whole.
-    body: Option<BodyReader>,
-    requests: Vec<Request>,
-    /// How many of `requests` are whole.
-    whole: usize,
-    /// The client has said that it is done.
-    last: bool,
-}
-
-impl<'a> Client<'a> {
-    /// Plays a connection, each item one read, until something is refused.
-    fn serve<'b>(reads: impl IntoIterator<Item = &'b [u8]>, limits: &'a Limits) -> (Vec<Request>, End) {
-        let mut client = Client {
-            limits,
-            buf: Vec::new(),
-            search: Search::default(),
-            fields: Fields::default(),
-            body: None,
-            requests: Vec::new(),
-            whole: 0,
-            last: false,
-        };
-        let refused = reads.into_iter().try_for_each(|read| client.read(read)).err();
-        let inside = client.body.is_some() || client.whole == 0 || !(client.last || client.buf.is_empty());
-        client.requests.truncate(client.whole);
-        (client.requests, refused.map_or(if inside { End::More } else { End::Whole }, End::Refused))
-    }
-
-    fn read(&mut self, bytes: &[u8]) -> Result<(), Kind> {
-        self.buf.extend_from_slice(bytes);
-        while match self.body.take() {
-            Some(body) => self.go_on(body)?,
-            None => !self.last && !self.buf.is_empty() && self.begin()?,
-        } {}
-        Ok(())
-    }
-
-    /// Reads a head; false if it isn't whole.
-    fn begin(&mut self) -> Result<bool, Kind> {
-        let parsed = RequestHead::parse(&self.buf, &mut self.search, &mut self.fields, self.limits)?;
-        let Some(head) = parsed else { return Ok(false) };
-        let body = framing::of_request(&head, &self.fields, &self.buf, self.limits)?;
-        self.body = Some(BodyReader::request(body, self.limits));
-        let path = head.path(&self.buf).escape_ascii().to_string();
-        self.requests.push(Request { method: head.method, path, body: Vec::new() });
-        self.last = !head.keep_alive;
-        self.buf.drain(..head.len);
-        Ok(true)
-    }
-
-    /// Reads a body; false if it isn't whole.
-    fn go_on(&mut self, mut body: BodyReader) -> Result<bool, Kind> {
-        let into = &mut self.requests.last_mut().expect("a body belongs to a request").body;
-        let end = body.collect(&self.buf, 0, into)?;
-        self.buf.drain(..end.unwrap_or(self.buf.len()));
-        self.body = end.is_none().then_some(body);
-        self.whole += usize::from(end.is_some());
-        Ok(end.is_some())
-    }
-}
-
-/// Plays a vendor's answer to a GET; gives its payload, whether the connection may be used again, and the end.
-fn answer<'b>(reads: impl IntoIterator<Item = &'b [u8]>) -> (Vec<u8>, bool, End) {
-    let (mut search, mut fields, limits) = (Search::default(), Fields::default(), Limits::default());
-    let (mut buf, mut payload, mut reusable) = (Vec::new(), Vec::new(), false);
-    let mut body: Option<BodyReader> = None;
-    let mut whole = false;
-    let mut read = |bytes: &[u8]| -> Result<(), Kind> {
-        buf.extend_from_slice(bytes);
-        while body.is_none() {
-            let Some(head) = ResponseHead::parse(&buf, &mut search, &mut fields, &limits)? else { return Ok(()) };
-            let framing = framing::of_response(&http::Method::GET, &head, &fields, &buf)?;
-            buf.drain(..head.len);
-            if head.status >= 200 {
-                reusable = framing.reusable;
-                body = Some(BodyReader::response(framing.body));
-            } else {
-                assert_eq!(framing.body, ResponseBody::None);
-            }
-        }
-        let end = body.as_mut().expect("it has just been made").collect(&buf, 0, &mut payload)?;
-        whole = end.is_some();
-        buf.drain(..end.unwrap_or(buf.len()));
-        // What nobody asked for: the vendor is not where we think it is.
-        reusable &= !whole || buf.is_empty();
-        Ok(())
-    };
-    let refused = reads.into_iter().try_for_each(&mut read).err();
-    (payload, whole && reusable, refused.map_or(if whole { End::Whole } else { End::More }, End::Refused))
-}
+use play::{Client, End, answer, answer_cases, request_cases};
 
 /// Plays `text` to `play` whole, byte by byte and cut at every point, which must all come to the same.
 fn in_all_splits<T: PartialEq + std::fmt::Debug>(
@@ -140,39 +29,6 @@ fn in_all_splits<T: PartialEq + std::fmt::Debug>(
     whole
 }
 
-/// The cases of a file as (line number, verdict, bytes).
-fn cases(file: &str) -> impl Iterator<Item = (usize, &str, Vec<u8>)> {
-    let lines = file.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|(index, line)| {
-        let (verdict, text) = line.split_once(' ').unwrap_or((line, ""));
-        (index + 1, verdict, unescape(text.trim_start()))
-    })
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let text = text
-        .replace("<get>", r"GET / HTTP/1.1\r\nHost: a\r\n")
-        .replace("<post>", r"POST / HTTP/1.1\r\nHost: a\r\n")
-        .replace("<ok>", r"HTTP/1.1 200 OK\r\n");
-    let (mut bytes, mut rest) = (Vec::new(), text.chars());
-    while let Some(char) = rest.next() {
-        let escape = (char == '\\').then(|| rest.next().expect("a backslash has a second half"));
-        match escape {
-            None => bytes.extend_from_slice(char.to_string().as_bytes()),
-            Some('r') => bytes.push(b'\r'),
-            Some('n') => bytes.push(b'\n'),
-            Some('t') => bytes.push(b'\t'),
-            Some('\\') => bytes.push(b'\\'),
-            Some('x') => {
-                let digits: String = rest.by_ref().take(2).collect();
-                bytes.push(u8::from_str_radix(&digits, 16).expect("two hex digits"));
-            }
-            Some(other) => panic!("unknown escape {other:?}"),
-        }
-    }
-    bytes
-}
-
 fn word(end: End, whole: String) -> String {
     match end {
         End::Whole => whole,
@@ -184,11 +40,9 @@ fn word(end: End, whole: String) -> String {
 #[test]
 fn each_request_gets_the_verdict_it_must_get() {
     let limits = Limits::default();
-    let file = include_str!("../src/cases/http1/requests.txt")
-        .replace("<chunked>", r"<post>Transfer-Encoding: chunked\r\n\r\n");
     let mut malformed = HashSet::new();
     let mut wrong = Vec::new();
-    for (line, verdict, text) in cases(&file) {
+    for (line, verdict, text) in request_cases() {
         let (requests, end) = in_all_splits(&text, |reads| Client::serve(reads, &limits));
         let got = word(end, format!("ok{}", requests.len()));
         if got != verdict {
@@ -204,10 +58,8 @@ fn each_request_gets_the_verdict_it_must_get() {
 
 #[test]
 fn each_response_gets_the_verdict_it_must_get() {
-    let file = include_str!("../src/cases/http1/responses.txt")
-        .replace("<chunked>", r"<ok>Transfer-Encoding: chunked\r\n\r\n");
     let mut wrong = Vec::new();
-    for (line, verdict, text) in cases(&file) {
+    for (line, verdict, text) in answer_cases() {
         let (_, reusable, end) = in_all_splits(&text, |reads| answer(reads));
         let got = word(end, if reusable { "ok" } else { "last" }.to_owned());
         if got != verdict {
@@ -349,20 +201,22 @@ fn is_well_formed(text: &[u8]) -> Option<bool> {
     });
     let host_fits = match &hosts[..] {
         [] => version == b"HTTP/1.0",
-        [host] => {
-            let port_at = host.rfind(':').filter(|&at| at > host.rfind(']').unwrap_or(0)).unwrap_or(host.len());
-            let (name, port) = host.split_at(port_at);
-            let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-            let name_fits = match address {
-                Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-                None => !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c)),
-            };
-            let digits = port.strip_prefix(':').unwrap_or("0");
-            name_fits && digits.bytes().all(|b| b.is_ascii_digit()) && digits.len() < 6 && digits.parse::<u16>().is_ok()
-        }
+        [host] => is_host(host),
         _ => false,
     };
     Some(line_fits && fields_fit && host_fits)
+}
+
+fn is_host(text: &str) -> bool {
+    let port_at = text.rfind(':').filter(|&at| at > text.rfind(']').unwrap_or(0)).unwrap_or(text.len());
+    let (name, port) = text.split_at(port_at);
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let name_fits = match address {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c)),
+    };
+    let digits = port.strip_prefix(':').unwrap_or("0");
+    name_fits && digits.bytes().all(|b| b.is_ascii_digit()) && digits.len() < 6 && digits.parse::<u16>().is_ok()
 }
 
 #[test]

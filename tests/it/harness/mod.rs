@@ -22,7 +22,7 @@ pub(crate) use answers::{
     openai_events, openai_stream, openai_whole, sse_head,
 };
 pub(crate) use client::{Answer, Client, End, chat, chat_of, post, request};
-pub(crate) use gateway::{Config, Event, Gateway, Logged, Output, Setup, State, kt, shell};
+pub(crate) use gateway::{Config, Event, Gateway, Output, Setup, State, kt, shell};
 pub(crate) use json::{Json, json, lines, raw_fields};
 pub(crate) use tls::{Authority, Conduit, Identity};
 pub(crate) use vendor::{Gate, Received, Script, Step, Vendor};

@@ -274,7 +274,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-fn serve(mut stream: Conduit, number: usize, shared: &Shared) -> io::Result<()> {
+fn serve(mut stream: Conduit, shared: &Shared) -> io::Result<()> {
     stream.tcp().set_nodelay(true)?;
     let mut inbox = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut inbox)? {
@@ -325,7 +325,7 @@ fn act(stream: &mut Conduit, step: Step, shared: &Shared) -> io::Result<Then> {
 }
 
 /// The next request, or none when the other side has closed before it began.
-fn read_request(stream: &mut Conduit, inbox: &mut Vec<u8>, connection: usize) -> io::Result<Option<Received>> {
+fn read_request(stream: &mut Conduit, inbox: &mut Vec<u8>) -> io::Result<Option<Received>> {
     let head_len = loop {
         if let Some(at) = inbox.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
