@@ -429,7 +429,7 @@ fn a_vendor_that_nobody_vouches_for_is_not_asked() {
             assert_eq!(vendor.requests().len(), 0, "{claim}");
             let event = gateway.stop_with_one_event();
             assert_eq!((event.text("error.kind"), event.text("error.phase")), ("tls_failed".into(), "tls".into()));
-            assert_eq!(event.count("attempts"), 0);
+            assert_eq!(event.count("attempts"), 1);
         }
     });
 }
