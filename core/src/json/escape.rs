@@ -155,7 +155,7 @@ impl Iterator for Unescaped<'_> {
 /// What the inside of a string stands for; borrowed where it has no escapes.
 pub(super) fn unescaped(inside: &[u8]) -> Cow<'_, str> {
     let Some(mut backslash) = memchr::memchr(b'\\', inside) else {
-        return String::from_utf8_lossy(inside);
+        return std::str::from_utf8(inside).map_or_else(|_| String::from_utf8_lossy(inside), Cow::Borrowed);
     };
     let mut text = String::with_capacity(inside.len());
     let mut rest = inside;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::escape::{Unescaped, unescaped};
+use super::escape::{Unescaped, plain_len, unescaped};
 use super::{Kind, Span};
 
 /// A value in a text that [`scan`](super::scan) took. In any other text the answers mean nothing, but none panics.
@@ -230,14 +230,17 @@ impl<'t> Walk<'t> {
 /// Length of the string that `bytes` start with, quotes included.
 fn string_len(bytes: &[u8]) -> usize {
     let mut at = 1;
-    loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        match memchr::memchr2(b'"', b'\\', rest) {
-            Some(found) if rest[found] == b'"' => return at + found + 1,
-            Some(found) => at += found + 2,
-            None => return bytes.len(),
+    while let Some(rest) = bytes.get(at..) {
+        at += plain_len(rest);
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            // A control: in a text that was never checked.
+            Some(_) => at += 1,
+            None => break,
         }
     }
+    bytes.len()
 }
 
 /// Length of the object or array that `bytes` start with, brackets included.
