@@ -134,6 +134,11 @@ impl Names {
         Poll::Pending
     }
 
+    /// Forgets all answers: another plan may know other names, and what is remembered must not grow with each reload.
+    pub fn forget_answers(&self) {
+        self.known.borrow_mut().retain(|_, known| matches!(known, Known::Asking(_)));
+    }
+
     /// Takes an answer in and wakes whoever waits for it.
     pub fn answered(&self, host: Box<str>, answer: Answer) {
         let holds = if answer.is_ok() { ANSWER_HOLDS } else { FAILURE_HOLDS };

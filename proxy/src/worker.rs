@@ -315,6 +315,7 @@ impl Worker {
     fn adopt(&self, deployment: Arc<Deployment>) {
         let wanted: HashSet<LaneKey> = deployment.plan.targets.iter().map(LaneKey::of).collect();
         self.lanes.borrow_mut().retain(|key, _| wanted.contains(key));
+        self.names.forget_answers();
         *self.serving.borrow_mut() = Serving::new(deployment);
     }
 
