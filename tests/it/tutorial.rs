@@ -244,7 +244,8 @@ fn the_demo_plays_the_tutorial_and_leaves_nothing_behind() {
     let demo = Command::new(env!("CARGO_BIN_EXE_kt")).args(["demo", "--requests", "20"]).output().expect("kt runs");
     let (said, complaints) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
     assert_eq!(demo.status.code(), Some(0), "{said}\n{complaints}");
-    for step in ["✓ Configuration is valid", "Gateway ready", "✓ Configuration reloaded", "(50%)", "TTFT", "✓ Drained"] {
+    for step in ["✓ Configuration is valid", "Gateway ready", "✓ Configuration reloaded", "(50%)", "TTFT", "✓ Drained"]
+    {
         assert!(said.contains(step), "the demo shows no {step:?}:\n{said}");
     }
 }
