@@ -141,3 +141,8 @@ pub const EVENT_TEXT_BYTES_MAX: usize = 256;
 /// A write to a client that takes longer is one that the client held up, nanoseconds. A millisecond is far above what a
 /// socket with room takes, and far below what a reader that falls behind costs.
 pub const CLIENT_WAIT_NS: u64 = 1_000_000;
+/// Most paths in one list of a translation's report. A request that loses more is one for a person to look at; the last
+/// place says that there were more.
+pub const REPORT_PATHS_MAX: usize = 32;
+/// Longest path in such a list, bytes. `messages[1234].content[12].cache_control` has 43.
+pub const REPORT_PATH_BYTES_MAX: usize = 128;

@@ -3,8 +3,9 @@
 
 use std::path::PathBuf;
 
-use kt_core::dialect::{Dialect, Naming, Translator, Wanted, translate_answer, translate_error};
-use kt_core::dialect::{look, translate_request, usage};
+use kt_core::config::plan::{Provider, StreamUsage};
+use kt_core::dialect::{Crossing, Dialect, Look, Naming, Recipient, Translated, Translator, Wanted};
+use kt_core::dialect::{translate_answer, translate_error, translate_request, usage};
 use kt_core::fault::{Fault, Kind};
 use kt_core::json::Watch;
 use kt_core::sse::{Splitter, events};
@@ -12,6 +13,9 @@ use kt_core::tally::{Usage, UsageSource};
 use simd_json::prelude::*;
 use simd_json::{OwnedValue, to_owned_value};
 
+const CROSSING: Crossing = Crossing::OpenAiToAnthropic;
+const RECIPIENT: Recipient<'_> =
+    Recipient { provider: Provider::Anthropic, model: "the-model", stream_usage: StreamUsage::Leave };
 const NAMING: Naming<'_> = Naming { id: "chatcmpl-1", created: 1_700_000_000, model: "the-model" };
 const STREAMED: Wanted = Wanted { stream: true, stream_usage: true };
 
@@ -91,13 +95,13 @@ fn recorded_answers_are_translated_or_refused() {
         let (text, mut out) = (body.encode(), Vec::new());
         if !is_good(&record) {
             let status = u16::try_from(record.get_u64("status").expect("a status")).expect("a status");
-            translate_error(status, text.as_bytes(), &mut out);
+            translate_error(CROSSING, status, text.as_bytes(), &mut out);
             let theirs = body.get("error").and_then(|error| error.get_str("message"));
             assert_eq!(parsed(&out).get("error").and_then(|error| error.get_str("message")), theirs);
             continue;
         }
         let plain = body.get_array("content").and_then(|blocks| plain_text(blocks.iter()));
-        match (translate_answer(text.as_bytes(), &NAMING, &mut out), plain) {
+        match (translate_answer(CROSSING, text.as_bytes(), &NAMING, Wanted::default(), &mut out), plain) {
             (Ok(said), Some(plain)) => {
                 let message =
                     parsed(&out).get("choices").and_then(|choices| choices.get_idx(0)?.get("message").cloned());
@@ -126,16 +130,20 @@ fn recorded_answers_are_translated_or_refused() {
 }
 
 /// What came of a stream: what the client gets, the translator, and the fault that ended it.
-struct Translated {
+struct Streamed {
     out: Vec<u8>,
     translator: Translator,
     fault: Option<Fault>,
     content_events: usize,
 }
 
-fn translate_stream(pieces: &[&[u8]]) -> Translated {
-    let mut done =
-        Translated { out: Vec::new(), translator: Translator::new(&NAMING, STREAMED), fault: None, content_events: 0 };
+fn translate_stream(pieces: &[&[u8]]) -> Streamed {
+    let mut done = Streamed {
+        out: Vec::new(),
+        translator: Translator::new(CROSSING, &NAMING, STREAMED),
+        fault: None,
+        content_events: 0,
+    };
     let (mut buffer, mut splitter) = (Vec::new(), Splitter::new());
     for piece in pieces {
         buffer.extend_from_slice(piece);
@@ -255,8 +263,8 @@ fn recorded_requests_are_translated_or_refused() {
     for record in records(&["openai.chat.jsonl", "openai-compatible.chat.jsonl"]) {
         let Some(body) = record.get("request_body").filter(|body| body.is_object()) else { continue };
         let mut out = Vec::new();
-        match translate_request(body.encode().as_bytes(), "the-model", &mut out) {
-            Ok(wanted) => {
+        match translate_request(CROSSING, &RECIPIENT, body.encode().as_bytes(), &mut out) {
+            Ok(Translated { wanted, .. }) => {
                 let request = parsed(&out);
                 assert_eq!(request.get_str("model"), Some("the-model"));
                 assert_eq!(request.get_bool("stream").unwrap_or(false), wanted.stream);
@@ -320,8 +328,9 @@ fn the_last_usage_seen_in_a_passing_stream_is_the_recorded_one() {
         }
         let stream = recorded_stream(&record);
         let (mut last, mut content, mut model) = (None, false, None);
+        let mut look = Look::new(Dialect::OpenAi);
         for event in events(&stream[..Splitter::new().advance(stream)]) {
-            let seen = look(&event);
+            let seen = look.at(&event);
             last = seen.usage.or(last);
             content |= seen.content;
             model = model.or(seen.model.map(|model| model.into_owned()));

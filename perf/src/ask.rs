@@ -14,7 +14,7 @@ use std::{fmt, io};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use http::Method;
-use kt_core::dialect::{self, Dialect};
+use kt_core::dialect::{self, Dialect, Look};
 use kt_core::fault::Kind;
 use kt_core::http1::body::BodyReader;
 use kt_core::http1::framing;
@@ -381,18 +381,18 @@ impl Body {
 }
 
 async fn read_stream(wire: &mut Wire, body: &mut Body, answer: &mut Answer, asked: Instant) -> Result<(), Flaw> {
-    let (mut splitter, mut done) = (Splitter::new(), false);
+    let (mut splitter, mut look, mut done) = (Splitter::new(), Look::new(Dialect::OpenAi), false);
     loop {
         let whole = splitter.advance(&body.payload);
         for event in sse::events(&body.payload[..whole]) {
-            let seen = dialect::look(&event);
+            let seen = look.at(&event);
             if seen.content && answer.first_token.is_none() {
                 answer.first_token = Some(asked.elapsed());
             }
             if let Some(usage) = seen.usage {
                 answer.tokens = usage.total_tokens;
             }
-            if seen.error {
+            if seen.error.is_some() {
                 return Err(Flaw::Torn("the stream says that it failed"));
             }
             done |= seen.done;

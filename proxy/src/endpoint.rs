@@ -98,7 +98,7 @@ pub fn reply(local: Local, worker: &Worker, plan: &Plan) -> Reply {
     match local {
         Local::Models => {
             let mut body = Vec::new();
-            dialect::models_body(plan.groups.iter().map(|group| &*group.name), &mut body);
+            dialect::models_body(Dialect::OpenAi, plan.groups.iter().map(|group| &*group.name), &mut body);
             Reply::json(200, body)
         }
         Local::Alive => Reply::text(200, "ok\n"),

@@ -6,7 +6,7 @@
 
 use kt_core::ask::{Ask, Piece};
 use kt_core::config::plan::{Arm, Credential, Target};
-use kt_core::dialect::{self, Dialect};
+use kt_core::dialect::{self, Crossing, Dialect, Recipient, Translated};
 use kt_core::fault::Fault;
 use kt_core::http1::head::Known;
 use kt_core::http1::write;
@@ -15,6 +15,9 @@ use kt_core::limits::{COPY_BYTES_MAX, KIB};
 use crate::client::Request;
 use crate::relay::{Mode, VIA};
 use crate::upstream::{Origin, Outgoing};
+
+/// The one crossing there is: the endpoint speaks OpenAI's language.
+const CROSSING: Crossing = Crossing::OpenAiToAnthropic;
 
 /// Who asks, where the client doesn't say.
 const USER_AGENT: &str = concat!("kt/", env!("CARGO_PKG_VERSION"));
@@ -59,7 +62,8 @@ fn as_it_is(target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> (Outgoi
 
 fn translated(target: &Target, arm: &Arm, request: &Request) -> Result<(Outgoing, Mode), Fault> {
     let mut body = Vec::with_capacity(request.body().len() + KIB);
-    let wanted = dialect::translate_request(request.body(), &arm.model, &mut body)?;
+    let recipient = Recipient { provider: target.provider, model: &arm.model, stream_usage: target.stream_usage };
+    let Translated { wanted, .. } = dialect::translate_request(CROSSING, &recipient, request.body(), &mut body)?;
     let mut copied = Vec::with_capacity(KIB + body.len());
     write_head(&mut copied, target, request, b"application/json", body.len());
     copied.extend_from_slice(&body);

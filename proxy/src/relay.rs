@@ -8,7 +8,7 @@
 //! thing ever left out is the usage chunk that the gateway itself had asked for.
 
 use kt_core::config::plan::Chosen;
-use kt_core::dialect::{self, Dialect, Naming, Translator, Wanted};
+use kt_core::dialect::{self, Crossing, Dialect, Look, Naming, Translator, Wanted};
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::head::Known;
 use kt_core::http1::write;
@@ -23,6 +23,9 @@ use crate::worker::Lane;
 
 /// Longest `usage`, `model` or `error` value that is looked at in an answer passing by.
 const CAPTURE_BYTES_MAX: usize = 4 * KIB;
+
+/// The one crossing there is: the endpoint speaks OpenAI's language.
+const CROSSING: Crossing = Crossing::OpenAiToAnthropic;
 
 /// What this gateway is called where a message says whom it came through (RFC 9110 section 7.6.3).
 pub const VIA: &str = "1.1 kt";
@@ -102,8 +105,8 @@ pub async fn answer(
             let why = "a stream that nobody asked for";
             return Err(Fault::with(Kind::AnswerNotUnderstood, Phase::FirstByte, why));
         }
-        Mode::Translated(_) => {
-            translate_whole(&mut answer, heading, company).await?;
+        Mode::Translated(wanted) => {
+            translate_whole(&mut answer, wanted, heading, company).await?;
             None
         }
     };
@@ -175,13 +178,14 @@ async fn pass_stream(
 ) -> Result<Option<Fault>, Fault> {
     let framing = heading.framing_of_unknown_length();
     let mut note = None;
+    let mut look = Look::new(Dialect::OpenAi);
     let mut events = Events::default();
     let mut out = heading.head_of(answer, None, framing, company);
     let mut body = Vec::new();
     let mut more = answer.take_read(&mut events.bytes)?;
     loop {
         for event in events.whole() {
-            let seen = dialect::look(&event);
+            let seen = look.at(&event);
             if seen.content {
                 company.record.content(answer.read_ns);
             }
@@ -191,7 +195,7 @@ async fn pass_stream(
             if let Some(model) = &seen.model {
                 company.record.vendor_says_model(model);
             }
-            if seen.error {
+            if seen.error.is_some() {
                 note = Some(Fault::new(Kind::VendorErrorInStream, Phase::Stream));
             }
             if !(seen.usage_chunk && removes_usage_chunk) {
@@ -234,7 +238,7 @@ async fn translate_stream(
     let framing = heading.framing_of_unknown_length();
     let id = company.draw_answer_id();
     let naming = Naming { id: &id, created: company.worker.clock.unix_seconds(), model: &heading.chosen.arm.model };
-    let mut translator = Translator::new(&naming, wanted);
+    let mut translator = Translator::new(CROSSING, &naming, wanted);
     let mut events = Events::default();
     let mut out = heading.head_of(answer, Some("text/event-stream"), framing, company);
     let mut body = Vec::new();
@@ -256,7 +260,7 @@ async fn translate_stream(
         }
         events.forget_whole();
         note_translated(&translator, company);
-        if failed.is_none() && more == More::No && !translator.is_finished() {
+        if failed.is_none() && more == More::No && !translator.conclude(&mut body) {
             let fault = Fault::new(Kind::AnswerTorn, Phase::Stream);
             dialect::error_event(Dialect::OpenAi, &fault, &mut body);
             failed = Some(fault);
@@ -292,13 +296,20 @@ fn note_translated(translator: &Translator, company: &mut Company<'_>) {
     }
     let (usage, source) = translator.usage();
     match source {
-        UsageSource::Provider | UsageSource::Partial => company.record.vendor_says_usage(usage),
+        UsageSource::Provider | UsageSource::Partial | UsageSource::Estimated => {
+            company.record.vendor_says_usage(usage)
+        }
         UsageSource::None => {}
     }
 }
 
 /// An answer or an error that is no stream: read whole, then translated.
-async fn translate_whole(answer: &mut Answer, heading: &Heading<'_>, company: &mut Company<'_>) -> Result<(), Fault> {
+async fn translate_whole(
+    answer: &mut Answer,
+    wanted: Wanted,
+    heading: &Heading<'_>,
+    company: &mut Company<'_>,
+) -> Result<(), Fault> {
     let mut payload = Vec::new();
     let mut more = answer.take_read(&mut payload)?;
     while more == More::Yes {
@@ -312,7 +323,7 @@ async fn translate_whole(answer: &mut Answer, heading: &Heading<'_>, company: &m
     if answer.status() < 400 {
         let id = company.draw_answer_id();
         let naming = Naming { id: &id, created: company.worker.clock.unix_seconds(), model: &heading.chosen.arm.model };
-        let said = dialect::translate_answer(&payload, &naming, &mut body)?;
+        let said = dialect::translate_answer(CROSSING, &payload, &naming, wanted, &mut body)?;
         if said.usage_source != UsageSource::None {
             company.record.vendor_says_usage(said.usage);
         }
@@ -320,7 +331,7 @@ async fn translate_whole(answer: &mut Answer, heading: &Heading<'_>, company: &m
             company.record.vendor_says_model(model);
         }
     } else {
-        dialect::translate_error(answer.status(), &payload, &mut body);
+        dialect::translate_error(CROSSING, answer.status(), &payload, &mut body);
     }
     let mut out = heading.head_of(answer, Some("application/json"), Framing::Length(body.len() as u64), company);
     out.extend_from_slice(&body);

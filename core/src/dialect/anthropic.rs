@@ -316,6 +316,11 @@ fn error_of(body: Value<'_>) -> VendorError<'_> {
     VendorError { kind: field("type"), message: field("message") }
 }
 
+/// The vendor's word for an error, of its `error` object; empty where there is none.
+pub(super) fn error_word(error: Value<'_>) -> Cow<'_, str> {
+    error.get("type").and_then(Value::to_str).unwrap_or_default()
+}
+
 /// Reads a `usage` object of an answer or of `message_start`; none if it isn't one.
 pub(super) fn read_usage(object: Value<'_>) -> Option<Usage> {
     object.get("input_tokens")?.to_u64()?;
@@ -326,7 +331,7 @@ pub(super) fn read_usage(object: Value<'_>) -> Option<Usage> {
 
 /// Tokens as Anthropic counts them: `input_tokens` are the fresh ones only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
+pub(super) struct Counts {
     input: u64,
     cache_read: u64,
     cache_written: u64,
@@ -335,8 +340,11 @@ struct Counts {
 }
 
 impl Counts {
+    /// Before anything was said.
+    pub(super) const NONE: Self = Self { input: 0, cache_read: 0, cache_written: 0, output: 0, thinking: 0 };
+
     /// Takes what is said and keeps what isn't, or is `null`.
-    fn read(&mut self, usage: Option<Value<'_>>) {
+    pub(super) fn read(&mut self, usage: Option<Value<'_>>) {
         let Some(usage) = usage else { return };
         for (name, value) in usage.fields() {
             let Some(name) = name.to_str() else { continue };
@@ -360,7 +368,7 @@ impl Counts {
         }
     }
 
-    const fn usage(self) -> Usage {
+    pub(super) const fn usage(self) -> Usage {
         let prompt_tokens = self.input.saturating_add(self.cache_read).saturating_add(self.cache_written);
         Usage {
             prompt_tokens,
@@ -381,4 +389,32 @@ fn read_counts(usage: &tape::Object<'_, '_>) -> Counts {
     let details = usage.get("output_tokens_details").and_then(|details| details.as_object());
     counts.set("thinking_tokens", details.and_then(|details| details.get("thinking_tokens")).and_then(|n| n.as_u64()));
     counts
+}
+
+/// Appends the body of `GET /v1/models`: the names that a client may put into `model`.
+pub(super) fn write_models<'a>(names: impl IntoIterator<Item = &'a str>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"data\":[");
+    let (mut first, mut last) = (None, None);
+    for name in names {
+        if last.is_some() {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"type\":\"model\",\"id\":");
+        escape_into(out, name);
+        out.extend_from_slice(b",\"display_name\":");
+        escape_into(out, name);
+        // A group has no day of birth that would mean anything; the vendor's own word for an unknown one is the epoch.
+        out.extend_from_slice(b",\"created_at\":\"1970-01-01T00:00:00Z\"}");
+        first = first.or(Some(name));
+        last = Some(name);
+    }
+    out.extend_from_slice(b"],\"has_more\":false");
+    for (field, name) in [(b",\"first_id\":".as_slice(), first), (b",\"last_id\":", last)] {
+        out.extend_from_slice(field);
+        match name {
+            Some(name) => escape_into(out, name),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    out.push(b'}');
 }

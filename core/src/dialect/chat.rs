@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::report::Report;
 use crate::tally::Usage;
 
 /// A request.
@@ -26,6 +27,8 @@ pub(super) struct Chat<'a> {
     pub(super) user: Option<&'a str>,
     /// How the answer is wanted.
     pub(super) wanted: Wanted,
+    /// What is not carried as the client said it.
+    pub(super) report: Report,
 }
 
 /// How the client wants its answer.

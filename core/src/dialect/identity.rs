@@ -1,14 +1,29 @@
-//! What an OpenAI answer says while it passes as it is.
+//! What an answer says while it passes as it is.
 //!
 //! Nothing here changes a byte or stops an answer: whatever isn't as expected is not noted, and passes. A whole answer
 //! is read with [`json::Watch`](crate::json::Watch), and its `usage` with [`usage`](super::usage).
 
 use std::borrow::Cow;
 
-use super::openai;
+use super::anthropic::{self, Counts};
+use super::{Dialect, openai};
 use crate::json::{Kind, Scratch, Span, Value, scan};
 use crate::sse::Event;
-use crate::tally::Usage;
+use crate::tally::{Usage, UsageSource};
+
+/// Looks at the events of one stream that passes as it is.
+#[derive(Clone, Debug)]
+pub struct Look {
+    vendor: Dialect,
+    /// What Anthropic has said of usage: each event says only a part of it.
+    counts: Counts,
+    usage: Option<Usage>,
+    source: UsageSource,
+    /// The choices of OpenAI that have begun, and those that have finished, a bit for each index.
+    begun: u128,
+    finished: u128,
+    ended: bool,
+}
 
 /// What one event of a stream says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,13 +38,13 @@ pub struct Seen<'a> {
     pub usage_chunk: bool,
     /// The model as the vendor names it; Azure's first chunk names none.
     pub model: Option<Cow<'a, str>>,
-    /// The vendor says that it failed. Groq and OpenRouter do so under a status of 200.
-    pub error: bool,
-    /// It is `[DONE]`.
+    /// The vendor says that it failed, under a status of 200; with its word for it, which may be empty.
+    pub error: Option<Cow<'a, str>>,
+    /// It is the dialect's last event: `[DONE]`, or `message_stop`.
     pub done: bool,
 }
 
-/// The fields of a delta that are the answer itself, as they stand in a text. OpenAI's are documented;
+/// The fields of OpenAI's delta that are the answer itself, as they stand in a text. OpenAI's are documented;
 /// `reasoning_content` is DeepSeek's word, also of xAI, `reasoning` that of OpenRouter and Groq.
 const CONTENT: [&[u8]; 7] = [
     b"\"content\"",
@@ -41,47 +56,141 @@ const CONTENT: [&[u8]; 7] = [
     b"\"audio\"",
 ];
 
-/// Looks at one event of a stream. A comment, or what is not a JSON object, says nothing.
-///
-/// The text is walked without being checked first: whatever it is, it passes, and the check would take longer than all
-/// the rest. Names are compared as they are written, since no vendor escapes a name.
-pub fn look<'e>(event: &'e Event<'_>) -> Seen<'e> {
-    event.data.as_deref().map_or_else(Seen::default, look_at)
-}
+/// The fields of Anthropic's deltas and blocks that are the answer itself. A tool call is one from its beginning on, and
+/// a signature is none.
+const PIECES: [&[u8]; 5] = [b"\"text\"", b"\"thinking\"", b"\"partial_json\"", b"\"data\"", b"\"name\""];
 
-fn look_at(data: &[u8]) -> Seen<'_> {
-    let data = data.trim_ascii();
-    let mut seen = Seen { done: data == b"[DONE]", ..Seen::default() };
-    let mut no_choices = false;
-    let mut has_usage = false;
-    for (name, value) in Value::at(data, Span::new(0, data.len())).fields() {
-        match name.raw() {
-            b"\"choices\"" => {
-                no_choices = value.kind() == Kind::Array && is_blank(value);
-                seen.content = value.items().any(brings_content);
-            }
-            b"\"usage\"" if value.kind() == Kind::Object => {
-                has_usage = true;
-                seen.usage = openai::read_usage(value);
-            }
-            // Groq says it here, whether or not it was asked.
-            b"\"x_groq\"" if !has_usage => seen.usage = value.get("usage").and_then(openai::read_usage),
-            b"\"model\"" => seen.model = value.to_str().filter(|model| !model.is_empty()),
-            b"\"error\"" => seen.error = !value.is_null(),
-            _ => {}
+impl Look {
+    /// At a stream in the language of `vendor`.
+    pub const fn new(vendor: Dialect) -> Self {
+        Self {
+            vendor,
+            counts: Counts::NONE,
+            usage: None,
+            source: UsageSource::None,
+            begun: 0,
+            finished: 0,
+            ended: false,
         }
     }
-    // An event that may be left out has to be what it seems.
-    seen.usage_chunk = no_choices && has_usage && scan(data, &mut Scratch::default()).is_ok();
-    seen
-}
 
-/// The delta of a choice, once per event.
-fn brings_content(choice: Value<'_>) -> bool {
-    let mut fields = choice.fields();
-    let delta = fields.find(|(name, _)| name.raw() == b"\"delta\"");
-    delta
-        .is_some_and(|(_, delta)| delta.fields().any(|(name, value)| CONTENT.contains(&name.raw()) && !is_blank(value)))
+    /// Looks at the next event. A comment, or what is not a JSON object, says nothing.
+    ///
+    /// The text is walked without being checked first: whatever it is, it passes, and the check would take longer than
+    /// all the rest. Names are compared as they are written, since no vendor escapes a name.
+    pub fn at<'e>(&mut self, event: &'e Event<'_>) -> Seen<'e> {
+        let Some(data) = event.data.as_deref() else { return Seen::default() };
+        let data = data.trim_ascii();
+        let seen = match self.vendor {
+            Dialect::OpenAi => self.at_chunk(data),
+            Dialect::Anthropic => self.at_event(data),
+        };
+        self.ended |= seen.done || seen.error.is_some();
+        self.usage = seen.usage.or(self.usage);
+        seen
+    }
+
+    /// Whether the stream has come to its end. One that stops before is torn, even if its connection was closed in order.
+    /// Vendors that speak OpenAI's language don't all send `[DONE]`: every choice that has begun must then have its
+    /// `finish_reason`. A vendor's own error is an end too.
+    pub const fn is_finished(&self) -> bool {
+        self.ended || (self.begun != 0 && self.begun == self.finished)
+    }
+
+    /// What the vendor has said of usage up to now: `Partial` until it has said why it stopped.
+    pub fn usage(&self) -> (Usage, UsageSource) {
+        (self.usage.unwrap_or_default(), self.source)
+    }
+
+    fn at_chunk<'e>(&mut self, data: &'e [u8]) -> Seen<'e> {
+        let mut seen = Seen { done: data == b"[DONE]", ..Seen::default() };
+        let mut no_choices = false;
+        let mut has_usage = false;
+        for (name, value) in Value::at(data, Span::new(0, data.len())).fields() {
+            match name.raw() {
+                b"\"choices\"" => {
+                    no_choices = value.kind() == Kind::Array && is_blank(value);
+                    for choice in value.items() {
+                        seen.content |= self.at_choice(choice);
+                    }
+                }
+                b"\"usage\"" if value.kind() == Kind::Object => {
+                    has_usage = true;
+                    seen.usage = openai::read_usage(value);
+                }
+                // Groq says it here, whether or not it was asked.
+                b"\"x_groq\"" if !has_usage => seen.usage = value.get("usage").and_then(openai::read_usage),
+                b"\"model\"" => seen.model = value.to_str().filter(|model| !model.is_empty()),
+                b"\"error\"" if !value.is_null() => seen.error = Some(openai::error_word(value)),
+                _ => {}
+            }
+        }
+        if seen.usage.is_some() {
+            self.source = UsageSource::Provider;
+        }
+        // An event that may be left out has to be what it seems.
+        seen.usage_chunk = no_choices && has_usage && scan(data, &mut Scratch::default()).is_ok();
+        seen
+    }
+
+    /// Whether the choice brings a piece of the answer.
+    fn at_choice(&mut self, choice: Value<'_>) -> bool {
+        let (mut content, mut ends, mut bit) = (false, false, 1);
+        for (name, value) in choice.fields() {
+            match name.raw() {
+                b"\"index\"" => bit = value.to_u64().and_then(|nth| 1_u128.checked_shl(nth as u32)).unwrap_or(1),
+                b"\"delta\"" => {
+                    content |= value.fields().any(|(name, value)| CONTENT.contains(&name.raw()) && !is_blank(value));
+                }
+                // Of legacy completions, which have no delta.
+                b"\"text\"" => content |= !is_blank(value),
+                b"\"finish_reason\"" => ends = value.kind() == Kind::String,
+                _ => {}
+            }
+        }
+        self.begun |= bit;
+        if ends {
+            self.finished |= bit;
+        }
+        content
+    }
+
+    fn at_event<'e>(&mut self, data: &'e [u8]) -> Seen<'e> {
+        let mut seen = Seen::default();
+        let mut kind: &[u8] = b"";
+        for (name, value) in Value::at(data, Span::new(0, data.len())).fields() {
+            match name.raw() {
+                b"\"type\"" => kind = value.raw(),
+                b"\"delta\"" | b"\"content_block\"" => {
+                    let mut fields = value.fields();
+                    seen.content = fields.any(|(name, value)| PIECES.contains(&name.raw()) && !is_blank(value));
+                    if value.get("stop_reason").is_some_and(|reason| reason.kind() == Kind::String) {
+                        self.source = UsageSource::Provider;
+                    }
+                }
+                b"\"message\"" => {
+                    seen.model = value.get("model").and_then(Value::to_str).filter(|model| !model.is_empty());
+                    seen.usage = value.get("usage").and_then(|usage| self.count(usage));
+                }
+                b"\"usage\"" => seen.usage = self.count(value),
+                b"\"error\"" if !value.is_null() => seen.error = Some(anthropic::error_word(value)),
+                _ => {}
+            }
+        }
+        seen.done = kind == b"\"message_stop\"";
+        seen
+    }
+
+    fn count(&mut self, usage: Value<'_>) -> Option<Usage> {
+        if usage.kind() != Kind::Object {
+            return None;
+        }
+        self.counts.read(Some(usage));
+        if self.source == UsageSource::None {
+            self.source = UsageSource::Partial;
+        }
+        Some(self.counts.usage())
+    }
 }
 
 /// Whether there is nothing in a string, a list or an object; other values hold no content.
@@ -97,6 +206,10 @@ fn is_blank(value: Value<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn look_at(data: &[u8]) -> Seen<'_> {
+        Look::new(Dialect::OpenAi).at_chunk(data.trim_ascii())
+    }
 
     /// An event's data; whether it brings content.
     const CONTENT_CASES: &[(&str, bool)] = &[
@@ -127,7 +240,8 @@ mod tests {
     fn a_comment_says_nothing() {
         let stream = b": OPENROUTER PROCESSING\n\ndata: {\"model\":\"m\"}\n\n";
         let events: Vec<_> = crate::sse::events(stream).collect();
-        let seen: Vec<_> = events.iter().map(look).collect();
+        let mut look = Look::new(Dialect::OpenAi);
+        let seen: Vec<_> = events.iter().map(|event| look.at(event)).collect();
         assert_eq!(seen[0], Seen::default());
         assert_eq!(seen[1].model.as_deref(), Some("m"));
     }
@@ -187,7 +301,86 @@ mod tests {
             (r#"{"error":null,"choices":[]}"#, false, false),
         ] {
             let seen = look_at(data.as_bytes());
-            assert_eq!((seen.done, seen.error), (done, error), "{data}");
+            assert_eq!((seen.done, seen.error.is_some()), (done, error), "{data}");
+        }
+    }
+
+    fn events(vendor: Dialect, data: &[&str]) -> (Look, Vec<Seen<'static>>) {
+        let mut look = Look::new(vendor);
+        let seen = data.iter().map(|data| {
+            let event = Event { raw: b"", event: None, data: Some(data.as_bytes().into()) };
+            let Seen { content, usage, usage_chunk, model, error, done } = look.at(&event);
+            let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+            Seen { content, usage, usage_chunk, model: owned(model), error: owned(error), done }
+        });
+        let seen = seen.collect();
+        (look, seen)
+    }
+
+    #[test]
+    fn a_stream_of_anthropic_is_seen_as_it_passes() {
+        let stream = [
+            r#"{"type":"message_start","message":{"model":"claude-y","content":[],"usage":{"input_tokens":10,"cache_read_input_tokens":7,"output_tokens":1}}}"#,
+            r#"{"type":"ping"}"#,
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"s"}}"#,
+            r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}"#,
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":""}}"#,
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":15}}"#,
+            r#"{"type":"message_stop"}"#,
+        ];
+        let (look, seen) = events(Dialect::Anthropic, &stream);
+        let content: Vec<bool> = seen.iter().map(|seen| seen.content).collect();
+        assert_eq!(content, [false, false, false, true, false, true, false, true, false, false]);
+        assert_eq!(seen[0].model.as_deref(), Some("claude-y"));
+        let (usage, source) = look.usage();
+        assert_eq!((usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens), (17, 15, 7));
+        assert_eq!((source, look.is_finished()), (UsageSource::Provider, true));
+        for cut in 1..stream.len() {
+            let (look, _) = events(Dialect::Anthropic, &stream[..cut]);
+            assert!(!look.is_finished(), "after {cut}");
+            let wanted = if cut < 9 { UsageSource::Partial } else { UsageSource::Provider };
+            assert_eq!(look.usage().1, wanted, "after {cut}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_stream_is_known_in_either_language() {
+        use Dialect::{Anthropic, OpenAi};
+        let piece = r#"{"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}"#;
+        let other = r#"{"choices":[{"index":1,"delta":{"content":"Hi"},"finish_reason":null}]}"#;
+        let stop = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+        let stop_other = r#"{"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]}"#;
+        let cases: [(Dialect, &[&str], bool); 10] = [
+            (OpenAi, &[], false),
+            (OpenAi, &[piece], false),
+            (OpenAi, &[piece, stop], true),
+            (OpenAi, &[piece, "[DONE]"], true),
+            (OpenAi, &[piece, other, stop], false),
+            (OpenAi, &[piece, other, stop, stop_other], true),
+            (OpenAi, &[piece, r#"{"error":{"message":"no","code":429}}"#], true),
+            (OpenAi, &[r#"{"choices":[{"index":900,"delta":{}}]}"#], false),
+            (Anthropic, &[r#"{"type":"error","error":{"type":"overloaded_error","message":"no"}}"#], true),
+            (Anthropic, &["[DONE]"], false),
+        ];
+        for (vendor, stream, finished) in cases {
+            assert_eq!(events(vendor, stream).0.is_finished(), finished, "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_named_by_the_vendors_word() {
+        let cases = [
+            (Dialect::OpenAi, r#"{"error":{"message":"no","type":"server_error","code":"oops"}}"#, "oops"),
+            (Dialect::OpenAi, r#"{"error":{"message":"no","type":"server_error","code":null}}"#, "server_error"),
+            (Dialect::OpenAi, r#"{"error":{"message":"no","code":502}}"#, "502"),
+            (Dialect::OpenAi, r#"{"error":"no"}"#, ""),
+            (Dialect::Anthropic, r#"{"type":"error","error":{"type":"overloaded_error"}}"#, "overloaded_error"),
+        ];
+        for (vendor, data, word) in cases {
+            assert_eq!(events(vendor, &[data]).1[0].error.as_deref(), Some(word), "{data}");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The vendors' languages, and what passes between client and vendor.
 //!
-//! A client speaks OpenAI's chat completions. To a vendor that speaks them too, everything passes as it is, and
-//! [`look`] only looks (`identity`). To one that speaks Anthropic's messages the request, the answer, its stream
-//! and its errors are translated, by way of a neutral form (`chat`) that one dialect's file reads and the other's
-//! writes: `openai` and `anthropic` are mirror images. Their first lines hold the table of what is carried,
-//! approximated, refused and lost.
+//! To a vendor of the client's own language everything passes as it is, and a [`Look`] only looks (`identity`). Between
+//! two languages, which is a [`Crossing`], the request, the answer, its stream and its errors are translated, by way of a
+//! neutral form (`chat`) that one dialect's file reads and the other's writes: `openai` and `anthropic` are mirror
+//! images. Their first lines hold the table of what is carried, approximated, refused and lost; what a request lost is
+//! in its [`Report`].
 //!
 //! `fields` is what passes beside the body, `errors` our own failures in the client's language.
 
@@ -15,6 +15,7 @@ mod fields;
 mod identity;
 mod openai;
 mod path;
+mod report;
 
 pub use anthropic::MAX_TOKENS_DEFAULT;
 pub use chat::{Naming, Wanted};
@@ -22,8 +23,10 @@ pub use errors::{error_body, error_event};
 pub use fields::{
     ANTHROPIC_VERSION, Credential, credential, is_request_id, passes_to_client, passes_to_vendor, path, required,
 };
-pub use identity::{Seen, look};
+pub use identity::{Look, Seen};
+pub use report::Report;
 
+use crate::config::plan::{Provider, StreamUsage};
 use crate::fault::{Fault, Kind, Phase};
 use crate::json::{Scratch, scan};
 use crate::sse::Event;
@@ -37,6 +40,35 @@ pub enum Dialect {
     OpenAi,
     /// Messages, as Anthropic speaks them.
     Anthropic,
+}
+
+/// Two languages between which something has to be translated, the client's named first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crossing {
+    /// A client of OpenAI's chat completions asks Anthropic.
+    OpenAiToAnthropic,
+    /// A client of Anthropic's messages asks a vendor of OpenAI's language.
+    AnthropicToOpenAi,
+}
+
+/// Whom a translated request is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipient<'a> {
+    /// The kind of vendor: OpenAI itself knows fields that compatible vendors don't.
+    pub provider: Provider,
+    /// The configured model.
+    pub model: &'a str,
+    /// Whether the target takes `stream_options`.
+    pub stream_usage: StreamUsage,
+}
+
+/// What is to be remembered of a request that was translated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Translated {
+    /// How its answer is to be translated back.
+    pub wanted: Wanted,
+    /// What it lost on its way.
+    pub report: Report,
 }
 
 /// What a whole answer said beside its text.
@@ -59,28 +91,74 @@ pub struct Note {
     pub ended: bool,
 }
 
-/// Translates an OpenAI client's request for Anthropic, naming the configured `model`, and appends it to `out`.
+impl Crossing {
+    /// The crossing between these two; none where they are the same, and everything passes as it is.
+    pub const fn of(client: Dialect, vendor: Dialect) -> Option<Self> {
+        match (client, vendor) {
+            (Dialect::OpenAi, Dialect::Anthropic) => Some(Self::OpenAiToAnthropic),
+            (Dialect::Anthropic, Dialect::OpenAi) => Some(Self::AnthropicToOpenAi),
+            (Dialect::OpenAi, Dialect::OpenAi) | (Dialect::Anthropic, Dialect::Anthropic) => None,
+        }
+    }
+
+    /// The language of the client.
+    pub const fn client(self) -> Dialect {
+        match self {
+            Self::OpenAiToAnthropic => Dialect::OpenAi,
+            Self::AnthropicToOpenAi => Dialect::Anthropic,
+        }
+    }
+
+    /// The language of the vendor.
+    pub const fn vendor(self) -> Dialect {
+        match self {
+            Self::OpenAiToAnthropic => Dialect::Anthropic,
+            Self::AnthropicToOpenAi => Dialect::OpenAi,
+        }
+    }
+}
+
+/// Translates a client's request for its `recipient`, and appends it to `out`.
 ///
 /// # Errors
 ///
 /// `InvalidField` (400) or `NotExpressible` (422), the path of what is to blame first in the detail. `MalformedJson`
-/// for what is no JSON, and for a whole number that 64 bits can't hold. `out` is then as it was. Names that stand twice
-/// are not looked for here: [`ask::read`](crate::ask::read) has refused them.
-pub fn translate_request(body: &[u8], model: &str, out: &mut Vec<u8>) -> Result<Wanted, Fault> {
-    // simd-json unescapes in place.
-    let mut copy = body.to_vec();
-    let tape = simd_json::to_tape(&mut copy).map_err(|_| Fault::new(Kind::MalformedJson, Phase::Body))?;
-    let chat = openai::read_request(tape.as_value())?;
-    anthropic::write_request(&chat, model, out);
-    Ok(chat.wanted)
+/// for what is no JSON. `out` is then as it was.
+pub fn translate_request(
+    crossing: Crossing,
+    recipient: &Recipient<'_>,
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Translated, Fault> {
+    match crossing {
+        Crossing::OpenAiToAnthropic => {
+            // simd-json unescapes in place.
+            let mut copy = body.to_vec();
+            let tape = simd_json::to_tape(&mut copy).map_err(|_| Fault::new(Kind::MalformedJson, Phase::Body))?;
+            let chat = openai::read_request(tape.as_value())?;
+            anthropic::write_request(&chat, recipient.model, out);
+            Ok(Translated { wanted: chat.wanted, report: chat.report })
+        }
+        Crossing::AnthropicToOpenAi => Err(untranslated(Kind::NotExpressible, Phase::Body)),
+    }
 }
 
-/// Translates Anthropic's whole answer for an OpenAI client and appends it to `out`.
+/// Translates a vendor's whole answer for the client and appends it to `out`. `wanted` is what its request's translation
+/// said.
 ///
 /// # Errors
 ///
 /// `AnswerNotUnderstood`, with the path of what is to blame in the detail; `out` is then as it was.
-pub fn translate_answer(body: &[u8], naming: &Naming<'_>, out: &mut Vec<u8>) -> Result<Said, Fault> {
+pub fn translate_answer(
+    crossing: Crossing,
+    body: &[u8],
+    naming: &Naming<'_>,
+    _wanted: Wanted,
+    out: &mut Vec<u8>,
+) -> Result<Said, Fault> {
+    if crossing == Crossing::AnthropicToOpenAi {
+        return Err(untranslated(Kind::AnswerNotUnderstood, Phase::Stream));
+    }
     let mut copy = body.to_vec();
     let tape = simd_json::to_tape(&mut copy)
         .map_err(|_| Fault::with(Kind::AnswerNotUnderstood, Phase::Stream, "the body is not JSON"))?;
@@ -93,27 +171,40 @@ pub fn translate_answer(body: &[u8], naming: &Naming<'_>, out: &mut Vec<u8>) -> 
     })
 }
 
-/// Translates the body of Anthropic's error answer for an OpenAI client and appends it to `out`. The status stays as it
-/// is. A body that isn't Anthropic's (a proxy's page) becomes a sentence about the status; nothing of it is repeated.
-pub fn translate_error(status: u16, body: &[u8], out: &mut Vec<u8>) {
-    openai::write_error(&anthropic::read_error(body, &mut Scratch::default()), status, out);
+/// This crossing has no translator.
+fn untranslated(kind: Kind, phase: Phase) -> Fault {
+    Fault::with(kind, phase, "Anthropic's messages can't be carried to a vendor of OpenAI's chat completions")
 }
 
-/// Translates Anthropic's stream for an OpenAI client, event by event.
+/// Translates the body of a vendor's error answer for the client and appends it to `out`. The status stays as it is. A
+/// body that isn't the vendor's (a proxy's page) becomes a sentence about the status; nothing of it is repeated.
+pub fn translate_error(crossing: Crossing, status: u16, body: &[u8], out: &mut Vec<u8>) {
+    match crossing {
+        Crossing::OpenAiToAnthropic => {
+            openai::write_error(&anthropic::read_error(body, &mut Scratch::default()), status, out);
+        }
+        Crossing::AnthropicToOpenAi => {
+            error_body(Dialect::Anthropic, &untranslated(Kind::AnswerNotUnderstood, Phase::Stream), out);
+        }
+    }
+}
+
+/// Translates a vendor's stream for the client, event by event.
 ///
 /// Nothing is held back, and once an event of the usual size has passed nothing is allocated but what `out` needs.
 #[derive(Debug)]
 pub struct Translator {
+    crossing: Crossing,
     reader: anthropic::Reader,
     writer: openai::Writer,
     scratch: Scratch,
 }
 
 impl Translator {
-    /// For one answer.
-    pub fn new(naming: &Naming<'_>, wanted: Wanted) -> Self {
+    /// For one answer. `wanted` is what its request's translation said.
+    pub fn new(crossing: Crossing, naming: &Naming<'_>, wanted: Wanted) -> Self {
         let writer = openai::Writer::new(naming, wanted);
-        Self { reader: anthropic::Reader::default(), writer, scratch: Scratch::default() }
+        Self { crossing, reader: anthropic::Reader::default(), writer, scratch: Scratch::default() }
     }
 
     /// Appends to `out` what `event` is in the client's language: whole events, often one, sometimes none.
@@ -125,6 +216,11 @@ impl Translator {
     pub fn push(&mut self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<Note, Fault> {
         // A comment says nothing.
         let Some(data) = event.data.as_deref() else { return Ok(Note::default()) };
+        if self.crossing == Crossing::AnthropicToOpenAi {
+            let fault = untranslated(Kind::AnswerNotUnderstood, Phase::Stream);
+            error_event(Dialect::Anthropic, &fault, out);
+            return Err(fault);
+        }
         let delta = match self.reader.read(data, &mut self.scratch) {
             Ok(delta) => delta,
             Err(fault) => {
@@ -145,8 +241,15 @@ impl Translator {
         }
     }
 
-    /// Whether the vendor's stream came to its end. One that stopped before is torn, even if its connection was closed
-    /// in order: the caller sends [`error_event`] of `AnswerTorn` and aborts.
+    /// The vendor's connection was closed in order: appends to `out` what is still to be said, and tells whether the
+    /// answer is whole. If it isn't, it is torn: the caller sends [`error_event`] of `AnswerTorn` and aborts.
+    ///
+    /// A vendor of OpenAI's language that doesn't send `[DONE]` has said all with its `finish_reason`.
+    pub fn conclude(&mut self, _out: &mut Vec<u8>) -> bool {
+        self.is_finished()
+    }
+
+    /// Whether the vendor's stream came to its end, and so did the client's.
     pub fn is_finished(&self) -> bool {
         self.reader.is_over()
     }
@@ -172,24 +275,30 @@ pub fn usage(vendor: Dialect, object: &[u8]) -> Option<Usage> {
     }
 }
 
-/// Appends the body of `GET /v1/models`: the names that a client may put into `model`, as OpenAI lists them.
-pub fn models_body<'a>(names: impl IntoIterator<Item = &'a str>, out: &mut Vec<u8>) {
-    openai::write_models(names, out);
+/// Appends the body of `GET /v1/models`: the names that a client may put into `model`, as its dialect lists them.
+pub fn models_body<'a>(client: Dialect, names: impl IntoIterator<Item = &'a str>, out: &mut Vec<u8>) {
+    match client {
+        Dialect::OpenAi => openai::write_models(names, out),
+        Dialect::Anthropic => anthropic::write_models(names, out),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const CROSSING: Crossing = Crossing::OpenAiToAnthropic;
+    const RECIPIENT: Recipient<'_> =
+        Recipient { provider: Provider::Anthropic, model: "claude-x", stream_usage: StreamUsage::Leave };
     const NAMING: Naming<'_> = Naming { id: "chatcmpl-1", created: 1_700_000_000, model: "claude-x" };
 
     /// Translates, and checks that what comes out is JSON and begins where `out` ended.
     fn request(body: &str) -> Result<(String, Wanted), Fault> {
         let mut out = b"before".to_vec();
-        let result = translate_request(body.as_bytes(), "claude-x", &mut out);
+        let result = translate_request(CROSSING, &RECIPIENT, body.as_bytes(), &mut out);
         let written = out.strip_prefix(b"before").expect("what was there stays there");
         match result {
-            Ok(wanted) => Ok((checked(written), wanted)),
+            Ok(Translated { wanted, .. }) => Ok((checked(written), wanted)),
             Err(fault) => {
                 assert!(written.is_empty(), "nothing is written of a request that is refused: {body}");
                 Err(fault)
@@ -357,7 +466,6 @@ mod tests {
     /// A field beside good messages, and what is said of it.
     const REFUSED_FIELDS: &[(&str, &str)] = &[
         (r#""n":2"#, "n can't be carried"),
-        (r#""temperature":1.1"#, "temperature is above 1, the vendor's highest"),
         (r#""frequency_penalty":0.1"#, "frequency_penalty can't be carried"),
         (r#""logprobs":true"#, "logprobs can't be carried"),
         (r#""top_logprobs":3"#, "top_logprobs can't be carried"),
@@ -379,9 +487,6 @@ mod tests {
         (r#""stop":["a",""]"#, "stop[1] is white space only"),
         (r#""stream_options":{"include_obfuscation":true}"#, "stream_options.include_obfuscation can't be carried"),
         (r#""stream_options":{"new":1}"#, "stream_options.new can't be carried"),
-        (r#""top_k":5"#, "top_k is not a field of chat completions"),
-        (r#""top_k":null"#, "top_k is not a field of chat completions"),
-        (r#""my secret":5"#, "… is not a field of chat completions"),
     ];
 
     /// `messages`, and what is said of them.
@@ -413,11 +518,32 @@ mod tests {
         ),
         (r#"[{"role":"user","name":"Ann","content":"a"}]"#, "messages[0].name can't be carried"),
         (r#"[{"role":"assistant","refusal":"no","content":"a"}]"#, "messages[0].refusal can't be carried"),
-        (r#"[{"role":"user","content":"a","extra":1}]"#, "messages[0].extra is not a field of a message"),
         (r#"[{"role":"user","content":""}]"#, "messages[0].content is empty"),
         (r#"[{"role":"user","content":[]}]"#, "messages[0].content is empty"),
         (r#"[{"role":"system","content":"S"}]"#, "messages has no message of a user or assistant"),
     ];
+
+    #[test]
+    fn what_is_lost_is_reported() {
+        // Body, approximated, dropped.
+        let cases: [(&str, &[&str], &[&str]); 4] = [
+            (r#"{"messages":[{"role":"user","content":"a"}],"temperature":1}"#, &[], &[]),
+            (r#"{"messages":[{"role":"user","content":"a"}],"temperature":1.1}"#, &["temperature"], &[]),
+            (r#"{"messages":[{"role":"user","content":"a"},{"role":"system","content":"s"}]}"#, &["messages[1]"], &[]),
+            (
+                r#"{"top_k":5,"messages":[{"role":"user","content":"a","extra":1}],"my secret":null}"#,
+                &[],
+                &["top_k", "…", "messages[0].extra"],
+            ),
+        ];
+        for (body, approximated, dropped) in cases {
+            let mut out = Vec::new();
+            let report = translate_request(CROSSING, &RECIPIENT, body.as_bytes(), &mut out).expect(body).report;
+            let paths = |list: &[Box<str>]| list.iter().map(|path| path.to_string()).collect::<Vec<_>>();
+            assert_eq!(paths(report.approximated()), approximated, "{body}");
+            assert_eq!(paths(report.dropped()), dropped, "{body}");
+        }
+    }
 
     #[test]
     fn what_cannot_be_said_is_refused_by_its_path() {
@@ -505,7 +631,7 @@ mod tests {
         ];
         for body in bodies {
             let mut out = Vec::new();
-            let fault = translate_request(body, "m", &mut out).expect_err("not JSON");
+            let fault = translate_request(CROSSING, &RECIPIENT, body, &mut out).expect_err("not JSON");
             assert_eq!(fault.kind, Kind::MalformedJson, "{}", String::from_utf8_lossy(body));
             assert!(out.is_empty());
         }
@@ -513,7 +639,7 @@ mod tests {
 
     fn answer(body: &str) -> Result<(String, Said), Fault> {
         let mut out = Vec::new();
-        let said = translate_answer(body.as_bytes(), &NAMING, &mut out);
+        let said = translate_answer(CROSSING, body.as_bytes(), &NAMING, Wanted::default(), &mut out);
         assert!(said.is_ok() || out.is_empty(), "nothing is written of an answer that isn't understood");
         Ok((checked_or_empty(&out), said?))
     }
@@ -632,7 +758,7 @@ mod tests {
         ];
         for (status, theirs, ours) in kinds {
             let mut out = Vec::new();
-            translate_error(status, anthropic(theirs).as_bytes(), &mut out);
+            translate_error(CROSSING, status, anthropic(theirs).as_bytes(), &mut out);
             assert_eq!(checked(&out), openai(ours, theirs));
         }
     }
@@ -644,7 +770,7 @@ mod tests {
         for (status, kind) in [(502, "server_error"), (401, "authentication_error"), (429, "rate_limit_error")] {
             for body in bodies {
                 let mut out = Vec::new();
-                translate_error(status, body.as_bytes(), &mut out);
+                translate_error(CROSSING, status, body.as_bytes(), &mut out);
                 let message = format!("The vendor answered with status {status} and an error that could not be read.");
                 let wanted =
                     format!(r#"{{"error":{{"message":"{message}","type":"{kind}","param":null,"code":null}}}}"#);
@@ -665,7 +791,7 @@ mod tests {
     const ERROR: &str = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
 
     fn translator(stream_usage: bool) -> Translator {
-        Translator::new(&NAMING, Wanted { stream: true, stream_usage })
+        Translator::new(CROSSING, &NAMING, Wanted { stream: true, stream_usage })
     }
 
     /// Pushes the data of events; what each one became, and the fault that ended it.
@@ -929,16 +1055,17 @@ mod tests {
             }
             out.clear();
             let event = Event { raw: &data, event: None, data: Some(data.as_slice().into()) };
-            look(&event);
+            Look::new(Dialect::OpenAi).at(&event);
+            Look::new(Dialect::Anthropic).at(&event);
             let mut translator = translator(true);
             for event in [&event, &self::event(START), &event, &self::event(STOP), &event] {
                 if translator.push(event, &mut out).is_err() {
                     break;
                 }
             }
-            let _ = translate_request(&data, "m", &mut out); // Either end is fine.
-            let _ = translate_answer(&data, &NAMING, &mut out); // Either end is fine.
-            translate_error(500, &data, &mut out);
+            let _ = translate_request(CROSSING, &RECIPIENT, &data, &mut out); // Either end is fine.
+            let _ = translate_answer(CROSSING, &data, &NAMING, Wanted::default(), &mut out); // Either end is fine.
+            translate_error(CROSSING, 500, &data, &mut out);
             assert!(std::str::from_utf8(&out).is_ok(), "{}", String::from_utf8_lossy(&data));
         }
     }
@@ -946,13 +1073,13 @@ mod tests {
     #[test]
     fn the_models_are_listed_as_openai_lists_them() {
         let mut out = Vec::new();
-        models_body(["quality-ab-test", "a \"b\""], &mut out);
+        models_body(Dialect::OpenAi, ["quality-ab-test", "a \"b\""], &mut out);
         assert_eq!(
             checked(&out),
             r#"{"object":"list","data":[{"id":"quality-ab-test","object":"model","created":0,"owned_by":"kt"},{"id":"a \"b\"","object":"model","created":0,"owned_by":"kt"}]}"#
         );
         out.clear();
-        models_body([], &mut out);
+        models_body(Dialect::OpenAi, [], &mut out);
         assert_eq!(checked(&out), r#"{"object":"list","data":[]}"#);
     }
 }

@@ -12,16 +12,19 @@
 //! | last message of `assistant` | carried; approximated: Anthropic's model goes on with it, OpenAI's answers it |
 //! | text parts without text | left out, they say nothing; a message of nothing else is refused |
 //! | `max_completion_tokens`, `max_tokens` | carried; refused if both are there and differ; 4,096 without either |
-//! | `temperature` | carried up to 1, refused above |
+//! | `temperature` | carried up to 1; approximated by 1 above |
 //! | `top_p`, `stream`, `user` | carried |
 //! | `stop` | carried; refused where a sequence is white space only, which Anthropic doesn't take |
 //! | `stream_options.include_usage` | carried |
 //! | any field that is `null` | accepted: it says what its absence says |
 //! | `n: 1`, `frequency_penalty: 0`, `presence_penalty: 0`, `logprobs: false`, `top_logprobs: 0`, `logit_bias: {}`, `response_format: {"type": "text"}`, `modalities: ["text"]`, `verbosity: "medium"`, `tools: []`, `functions: []`, `tool_choice` and `function_call` of `"none"` or `"auto"`, `parallel_tool_calls`, `store: false`, `metadata: {}`, `service_tier` of `"auto"` or `"default"`, `stream_options.include_obfuscation: false` | accepted: what the API does without being told, and what Anthropic does too |
 //! | a message's `tool_calls: []` and `annotations: []` | accepted: clients send answers back as they got them |
+//! | a field that neither the API nor we know | dropped, and listed |
 //! | every other field, part or role | refused with its path |
 //!
 //! What becomes of an answer from Anthropic stands in [`anthropic`](super::anthropic).
+
+use std::borrow::Cow;
 
 use simd_json::prelude::*;
 use simd_json::tape;
@@ -29,8 +32,9 @@ use simd_json::tape;
 use super::chat::{Answer, Chat, Delta, Naming, Part, Role, Stop, Turn, VendorError, Wanted};
 use super::errors;
 use super::path::{Path, shown};
+use super::report::Report;
 use crate::fault::Fault;
-use crate::json::{Value, escape_into};
+use crate::json::{Kind, Value, escape_into};
 use crate::tally::Usage;
 
 /// Every field of a chat completions request, so that a field that can't be carried is told from one that doesn't
@@ -93,7 +97,8 @@ pub(super) fn read_request<'a>(body: tape::Value<'_, 'a>) -> Result<Chat<'a>, Fa
     for (key, value) in fields.iter() {
         let at = root.field(key);
         if !REQUEST_FIELDS.contains(&key) {
-            return Err(at.refused("is not a field of chat completions"));
+            chat.report.drop_field(&at);
+            continue;
         }
         if value.is_null() {
             continue;
@@ -103,7 +108,7 @@ pub(super) fn read_request<'a>(body: tape::Value<'_, 'a>) -> Result<Chat<'a>, Fa
             "messages" => messages = Some(value),
             "max_tokens" => limits.older = Some(read_count(value, &at)?),
             "max_completion_tokens" => limits.newer = Some(read_count(value, &at)?),
-            "temperature" => chat.temperature = Some(read_temperature(value, &at)?),
+            "temperature" => chat.temperature = Some(read_temperature(value, &at, &mut chat.report)?),
             "top_p" => chat.top_p = Some(read_number(value, &at, 1.0)?),
             "stop" => chat.stop = read_stop(value, &at)?,
             "user" => chat.user = Some(read_text(value, &at)?),
@@ -189,7 +194,7 @@ fn read_message<'a>(message: tape::Value<'_, 'a>, at: &Path<'_>, chat: &mut Chat
             "role" => voice = Some(read_voice(value, &at)?),
             "content" => content = Some(value),
             "tool_calls" | "annotations" if is_empty_list(value) => {}
-            _ if !MESSAGE_FIELDS.contains(&key) => return Err(at.refused("is not a field of a message")),
+            _ if !MESSAGE_FIELDS.contains(&key) => chat.report.drop_field(&at),
             _ if value.is_null() => {}
             _ => return Err(at.refused("can't be carried")),
         }
@@ -198,7 +203,12 @@ fn read_message<'a>(message: tape::Value<'_, 'a>, at: &Path<'_>, chat: &mut Chat
     let at_content = at.field("content");
     let content = content.ok_or_else(|| at_content.invalid("text or a list of parts"))?;
     match voice {
-        Voice::System => read_content(content, &at_content, &mut chat.system),
+        Voice::System => {
+            if !chat.turns.is_empty() {
+                chat.report.approximate(at);
+            }
+            read_content(content, &at_content, &mut chat.system)
+        }
         Voice::Of(role) => {
             let mut parts = Vec::with_capacity(1);
             read_content(content, &at_content, &mut parts)?;
@@ -299,12 +309,13 @@ fn read_stream_options(value: tape::Value<'_, '_>, at: &Path<'_>) -> Result<bool
     Ok(stream_usage)
 }
 
-fn read_temperature(value: tape::Value<'_, '_>, at: &Path<'_>) -> Result<f64, Fault> {
+/// Anthropic's temperatures end at 1.
+fn read_temperature(value: tape::Value<'_, '_>, at: &Path<'_>, report: &mut Report) -> Result<f64, Fault> {
     let temperature = read_number(value, at, 2.0)?;
     if temperature > 1.0 {
-        return Err(at.refused("is above 1, the vendor's highest"));
+        report.approximate(at);
     }
-    Ok(temperature)
+    Ok(temperature.min(1.0))
 }
 
 fn read_number(value: tape::Value<'_, '_>, at: &Path<'_>, max: f64) -> Result<f64, Fault> {
@@ -482,6 +493,20 @@ const fn error_type_of_status(status: u16) -> &'static str {
         400..=499 => "invalid_request_error",
         _ => "server_error",
     }
+}
+
+/// The vendor's word for an error, of its `error` value: the code, be it a number, else the type; empty where there is
+/// neither.
+pub(super) fn error_word(error: Value<'_>) -> Cow<'_, str> {
+    let word = |name: &str| {
+        let value = error.get(name)?;
+        match value.kind() {
+            Kind::String => value.to_str().filter(|word| !word.is_empty()),
+            Kind::Number => std::str::from_utf8(value.raw()).ok().map(Cow::Borrowed),
+            Kind::Object | Kind::Array | Kind::Bool | Kind::Null => None,
+        }
+    };
+    word("code").or_else(|| word("type")).unwrap_or_default()
 }
 
 fn write_usage(usage: &Usage, out: &mut Vec<u8>) {
