@@ -454,7 +454,7 @@ mod tests {
             assert_eq!(answer.first_token.is_some(), answer.streamed, "{answer:?}");
         }
         assert_eq!(answers.iter().filter(|answer| answer.streamed).count(), 18);
-        let counts = vendor.counts();
+        let counts = vendor.stop();
         assert_eq!((counts.requests, counts.streams, counts.connections, counts.abandoned), (60, 18, 4, 0));
         assert_eq!(counts.tokens, answers.iter().map(|answer| answer.tokens).sum::<u64>());
     }

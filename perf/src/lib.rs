@@ -1,15 +1,26 @@
-//! The lab: what a gateway stands between, when nobody wants to pay for it.
+//! The lab: what a gateway stands between, and how it is measured.
 //!
-//! [`vendor`] simulates a vendor on loopback, in its own language and with the latencies of a real one, drawn from a
-//! seed. [`ask`] is a client that asks many questions and checks every answer to its end. Both run on a thread of their
-//! own with the gateway's runtime, and are used from code that blocks: the demo and the tests.
+//! [`vendor`] simulates a vendor on loopback: in its own language and with the latencies of a real one, or, as
+//! [`vendor::quick`], at next to no cost and with stamps in its answers. [`load`] asks and tells the truth about what it
+//! sees; [`ask`] is the demo's client, which hands out each answer. [`pump`] forwards bytes and does nothing else: what
+//! the kernel's TCP costs. [`cpu`] reads what processes use. All run on threads of their own with the gateway's runtime,
+//! and are used from code that blocks: `kt bench`, the demo, the tests, and this package's own program.
+//!
+//! Underneath: [`clock`] and [`pace`] (time), [`stamp`] (what a quick vendor says of itself), `stage` (threads).
 //!
 //! Laws of this floor, checked by `tests/it/tidy.rs`:
 //!
 //! * The runtime is `kt-proxy`'s wall around it, by the same rules.
 //! * The gateway knows nothing of the lab: neither `kt-core` nor `kt-proxy` depends on it.
-#![forbid(unsafe_code)]
+//! * `unsafe` in one place: the ring of the [`pump`], which no runtime is to stand in the way of.
+#![deny(unsafe_code)]
 
 pub mod ask;
+pub mod clock;
+pub mod cpu;
+pub mod load;
+pub mod pace;
+pub mod pump;
 mod stage;
+pub mod stamp;
 pub mod vendor;

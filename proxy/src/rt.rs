@@ -16,7 +16,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -30,6 +30,8 @@ use monoio::buf::{IoBuf, SliceMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::{TcpStream, UnixStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use rustix::time::{timerfd_create, timerfd_settime};
 use socket2::SockRef;
 
 use crate::deadline::Descriptor;
@@ -446,6 +448,60 @@ impl Bell {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+}
+
+/// A timer with the kernel's own resolution, for whoever paces to less than the milliseconds of [`sleep`]. One per core
+/// is enough: whoever has several times to keep sorts them.
+pub struct Alarm {
+    timer: OwnedFd,
+    /// The same timer, as the runtime polls descriptors: through the type of a stream, which is never read or written.
+    poll: UnixStream,
+}
+
+impl Alarm {
+    /// An alarm of this core, not set yet.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn new() -> io::Result<Self> {
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        let poll = UnixStream::from_std(StdUnixStream::from(timer.try_clone()?))?;
+        Ok(Self { timer, poll })
+    }
+
+    /// Sets it to a time of `CLOCK_MONOTONIC` in nanoseconds, at once if that is past. Replaces what was set before, also
+    /// for whoever waits already.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn set(&self, at_ns: u64) -> io::Result<()> {
+        const SECOND: u64 = 1_000_000_000;
+        // All zeros would turn it off.
+        let at_ns = at_ns.max(1);
+        let whole = i64::try_from(at_ns / SECOND).unwrap_or(i64::MAX);
+        let once = Itimerspec {
+            it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+            it_value: Timespec { tv_sec: whole, tv_nsec: (at_ns % SECOND) as i64 },
+        };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once)?;
+        Ok(())
+    }
+
+    /// Waits until it goes off. Owns no buffer and may be given up.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub async fn rung(&self) -> io::Result<()> {
+        self.poll.readable(false).await?;
+        match rustix::io::read(&self.timer, &mut [0; 8]) {
+            // Set anew since it went off: that is a ring all the same, and whoever waits looks at the clock.
+            Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 }

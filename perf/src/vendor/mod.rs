@@ -7,7 +7,9 @@
 //! Deliberately absent: tools, images, caches; more than one choice; a limit on what it takes in.
 
 mod anthropic;
+mod door;
 mod openai;
+pub mod quick;
 mod script;
 
 use std::cell::Cell;
@@ -17,28 +19,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kt_core::dialect::{self, Dialect};
 use kt_core::http1::head::Known;
 use kt_core::http1::write;
 use kt_core::limits::{KIB, Limits};
 use kt_proxy::client::{Client, Next, Request};
-use kt_proxy::deadline::Watch;
-use kt_proxy::rt::{self, Bell, BellPull, Either, Listener};
+use kt_proxy::rt::{self, Bell, BellPull, Either, Listener, Socket};
 use kt_proxy::wire::Wire;
-use kt_proxy::worker::Held;
 
 use crate::stage;
+use door::Door;
 pub use script::LogNormal;
 use script::{Refusal, Script, Wish};
 
-/// How long a vendor that is stopped waits for its connections to end.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
-/// How often it looks whether they have.
-const STOP_LOOK: Duration = Duration::from_millis(5);
-/// Pause after an accept that failed, most likely for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What a rate-limited client is told to wait, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
@@ -101,13 +96,10 @@ struct Counters {
 struct House {
     settings: Settings,
     limits: Limits,
-    watch: Rc<Watch>,
+    door: Rc<Door>,
     counters: Arc<Counters>,
     /// Requests up to now: the place of the next one in the sequence of draws.
     drawn: Cell<u64>,
-    /// Sockets that are open now: the listener and its connections.
-    open: Cell<u64>,
-    stopping: Cell<bool>,
 }
 
 /// The client has gone.
@@ -164,7 +156,9 @@ impl Vendor {
         let thread = stage::start("kt-vendor", move |engine| {
             let listener = Rc::new(Listener::new(listener, engine)?);
             let bell = Bell::hang(inner, engine)?;
-            Ok(keep_open(Rc::new(House::new(settings, shared)), listener, bell))
+            let house = Rc::new(House::new(settings, shared));
+            let door = Rc::clone(&house.door);
+            Ok(door.keep(listener, bell, move |socket| receive(Rc::clone(&house), socket)))
         })?;
         Ok(Self { address, counters, bell, thread: Some(thread) })
     }
@@ -188,14 +182,14 @@ impl Vendor {
         }
     }
 
-    /// Takes in no more connections, ends those that idle, and waits up to two seconds for answers under way.
-    pub fn stop(self) {
-        drop(self);
+    /// Takes in no more connections, ends those that idle, and waits up to two seconds for answers under way. Gives what
+    /// it has counted in all: a client has an answer a moment before the vendor counts it.
+    pub fn stop(mut self) -> Counts {
+        self.end();
+        self.counts()
     }
-}
 
-impl Drop for Vendor {
-    fn drop(&mut self) {
+    fn end(&mut self) {
         self.bell.ring();
         if let Some(thread) = self.thread.take() {
             // A panic has been reported where it happened.
@@ -204,52 +198,22 @@ impl Drop for Vendor {
     }
 }
 
+impl Drop for Vendor {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 fn count(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
-/// The whole life of a vendor's thread.
-async fn keep_open(house: Rc<House>, listener: Rc<Listener>, mut bell: Bell) {
-    rt::spawn(accept(Rc::clone(&house), Rc::clone(&listener)), |_| {
-        unreachable!("accepting takes no foreign code along that could panic")
-    });
-    // The bell is rung to stop; that it is gone means the same.
-    let _ = bell.rung().await;
-    house.stopping.set(true);
-    listener.stop();
-    drop(listener);
-    house.watch.hurry(Instant::now());
-    let give_up = Instant::now() + STOP_WITHIN;
-    while house.open.get() > 0 && Instant::now() < give_up {
-        rt::sleep(STOP_LOOK).await;
-    }
-}
-
-async fn accept(house: Rc<House>, listener: Rc<Listener>) {
-    let _held = Held::new(&house.open);
-    loop {
-        let socket = match listener.accept().await {
-            Ok(Some((socket, _peer))) => socket,
-            Ok(None) => break,
-            Err(_no_descriptors) => {
-                rt::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let house = Rc::clone(&house);
-        count(&house.counters.connections, 1);
-        rt::spawn(
-            async move {
-                let _held = Held::new(&house.open);
-                let mut client = Client::new(Wire::plain(socket, &house.watch));
-                // However it went, the connection ends here.
-                let _ = serve(&house, &mut client).await;
-                client.close().await;
-            },
-            // The panic hook has said where; the client sees its connection end.
-            |_| {},
-        );
-    }
+async fn receive(house: Rc<House>, socket: Socket) {
+    count(&house.counters.connections, 1);
+    let mut client = Client::new(Wire::plain(socket, &house.door.watch));
+    // However it went, the connection ends here.
+    let _ = serve(&house, &mut client).await;
+    client.close().await;
 }
 
 async fn serve(house: &House, client: &mut Client) -> Result<(), Gone> {
@@ -262,7 +226,7 @@ async fn serve(house: &House, client: &mut Client) -> Result<(), Gone> {
             count(&house.counters.abandoned, 1);
         }
         answered?;
-        if !request.head.keep_alive || house.stopping.get() {
+        if !request.head.keep_alive || house.door.is_closing() {
             break;
         }
     }
@@ -380,15 +344,7 @@ async fn send(house: &House, client: &mut Client, bytes: Vec<u8>) -> Result<Vec<
 
 impl House {
     fn new(settings: Settings, counters: Arc<Counters>) -> Self {
-        Self {
-            settings,
-            limits: Limits::default(),
-            watch: Rc::default(),
-            counters,
-            drawn: Cell::new(0),
-            open: Cell::new(0),
-            stopping: Cell::new(false),
-        }
+        Self { settings, limits: Limits::default(), door: Rc::default(), counters, drawn: Cell::new(0) }
     }
 
     fn language(&self) -> Language {
@@ -460,6 +416,7 @@ speak! {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
+    use std::time::Duration;
 
     use super::*;
 

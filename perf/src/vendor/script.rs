@@ -91,6 +91,11 @@ const WORDS: [&str; 32] = [
 ];
 
 impl Wish {
+    /// What is assumed of whoever is answered from what was written beforehand.
+    pub(super) fn printed(model: &str) -> Self {
+        Self { model: model.to_owned(), stream: true, usage_chunk: false, tokens_max: None, prompt_tokens: 256 }
+    }
+
     /// Reads the fields that both dialects have.
     pub(super) fn read(body: &[u8]) -> Result<Self, Refusal> {
         let mut scratch = Scratch::default();
@@ -124,6 +129,14 @@ fn text_bytes(content: Value<'_>) -> u64 {
 }
 
 impl Script {
+    /// An answer of these pieces, as long in coming as whoever sends it decides.
+    pub(super) fn printed(token: &str, pieces: impl Iterator<Item = &'static str>) -> Self {
+        let at_once = Duration::ZERO;
+        let (opening, first_piece, gap) = (at_once, at_once, at_once);
+        let pieces = pieces.collect();
+        Self { token: token.to_owned(), prompt_tokens: 256, pieces, cut: false, opening, first_piece, gap }
+    }
+
     /// Draws the answer to the vendor's `nth` request.
     ///
     /// # Errors

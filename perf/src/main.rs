@@ -1,0 +1,246 @@
+//! `kt-lab`: the lab's parts from the command line, each by itself.
+
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use kt_core::dialect::{self, Dialect};
+use kt_lab::cpu::{Usage, resident_bytes};
+use kt_lab::load::{self, Check, Load, Outcome, Pattern, Question, Target, Verdict};
+use kt_lab::pump;
+use kt_lab::vendor::LogNormal;
+use kt_lab::vendor::quick::{Delay, QuickVendor, Settings, whole_body};
+
+/// Measures gateways, and what stands around them.
+#[derive(Debug, Parser)]
+#[command(name = "kt-lab", version, max_term_width = 100)]
+enum Args {
+    /// Forward bytes and do nothing else, until killed.
+    Pump(PumpArgs),
+    /// Answer as a vendor, until killed.
+    Vendor(VendorArgs),
+    /// Ask, check every answer, and say what came of it.
+    Load(LoadArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct PumpArgs {
+    /// Where to listen.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Where to forward to.
+    #[arg(long, value_name = "HOST:PORT")]
+    to: SocketAddr,
+}
+
+#[derive(Debug, clap::Args)]
+struct VendorArgs {
+    /// Where to listen.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// What it answers.
+    #[command(flatten)]
+    answers: AnswerArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct AnswerArgs {
+    /// Speak Anthropic's language instead of OpenAI's.
+    #[arg(long)]
+    anthropic: bool,
+    /// Time to the answer or to its first event, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 0.0)]
+    delay_ms: f64,
+    /// Draw it, with this standard deviation of its logarithm, and `--delay-ms` as the median.
+    #[arg(long, value_name = "S")]
+    sigma: Option<f64>,
+    /// Content events of a stream.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    events: usize,
+    /// Time between them, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 0.0)]
+    gap_ms: f64,
+}
+
+#[derive(Debug, clap::Args)]
+struct LoadArgs {
+    /// Who is asked. Without it, a vendor beside the load.
+    #[arg(long, value_name = "HOST:PORT")]
+    to: Option<SocketAddr>,
+    /// Where the vendor beside the load listens: a gateway forwards to it.
+    #[arg(long, value_name = "HOST:PORT")]
+    vendor: Option<SocketAddr>,
+    /// What that vendor answers.
+    #[command(flatten)]
+    answers: AnswerArgs,
+    /// The path.
+    #[arg(long, default_value = "/v1/chat/completions")]
+    path: String,
+    /// What to name as model.
+    #[arg(long, default_value = "gpt-4o-mini")]
+    model: String,
+    /// A field for each request; may be repeated.
+    #[arg(long, value_name = "NAME: VALUE")]
+    field: Vec<String>,
+    /// Requests a second at times drawn by chance; without it each connection asks when it is answered.
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
+    /// Connections.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    connections: usize,
+    /// Length of a request's body.
+    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    body: usize,
+    /// Ask for streams.
+    #[arg(long)]
+    stream: bool,
+    /// Seconds that count.
+    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    seconds: f64,
+    /// Seconds before.
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    warm_up: f64,
+    /// A process whose CPU time and memory is told, with its threads and children; may be repeated.
+    #[arg(long, value_name = "PID")]
+    pid: Vec<u32>,
+    /// Insist on the vendor's very bytes, not on its stamp alone.
+    #[arg(long)]
+    exact: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse() {
+        Args::Pump(args) => {
+            let listener = TcpListener::bind(args.listen).context("cannot listen")?;
+            println!("listening on {}", listener.local_addr()?);
+            Ok(pump::run(&listener, args.to)?)
+        }
+        Args::Vendor(args) => {
+            let listener = TcpListener::bind(args.listen).context("cannot listen")?;
+            let vendor = QuickVendor::start(listener, args.answers.settings())?;
+            println!("listening on {}", vendor.address());
+            loop {
+                thread::park();
+            }
+        }
+        Args::Load(args) => ask(&args),
+    }
+}
+
+impl AnswerArgs {
+    fn settings(&self) -> Settings {
+        let delay = match self.sigma {
+            None => Delay::Fixed(Duration::from_secs_f64(self.delay_ms / 1e3)),
+            Some(sigma) => Delay::Drawn(LogNormal { median: self.delay_ms, sigma }),
+        };
+        Settings {
+            dialect: if self.anthropic { Dialect::Anthropic } else { Dialect::OpenAi },
+            delay,
+            events: self.events,
+            gap: Duration::from_secs_f64(self.gap_ms / 1e3),
+            ..Settings::default()
+        }
+    }
+}
+
+fn ask(args: &LoadArgs) -> anyhow::Result<()> {
+    let settings = args.answers.settings();
+    let listener = match (args.vendor, args.to) {
+        (None, Some(_)) => None,
+        (address, _) => Some(TcpListener::bind(address.unwrap_or(([127, 0, 0, 1], 0).into()))?),
+    };
+    let address = match (args.to, &listener) {
+        (Some(address), _) => address,
+        (None, Some(listener)) => listener.local_addr()?,
+        (None, None) => bail!("nobody to ask"),
+    };
+    let fields = args.field.iter().map(|field| field.split_once(':').context("a field is NAME: VALUE"));
+    let fields = fields.map(|field| field.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())));
+    let path = match settings.dialect {
+        Dialect::Anthropic if args.to.is_none() => dialect::path(Dialect::Anthropic).to_owned(),
+        _ => args.path.clone(),
+    };
+    let target = Target {
+        address,
+        authority: address.to_string(),
+        path,
+        fields: fields.collect::<anyhow::Result<_>>()?,
+        tls: None,
+        model: args.model.clone(),
+    };
+    let events = settings.events as u64;
+    let (before, after) = whole_body(&settings);
+    let load = Load {
+        targets: vec![target],
+        pattern: args.rate.map_or(Pattern::Closed, |rate| Pattern::Poisson { rate, seed: 1 }),
+        connections: args.connections,
+        keep_alive: true,
+        warm_up: Duration::from_secs_f64(args.warm_up),
+        duration: Duration::from_secs_f64(args.seconds),
+        patience: Duration::from_secs(60),
+        question: Question::of_bytes(args.body, args.stream),
+        check: if args.exact { Check::Exact { events, before, after } } else { Check::Stamped { events } },
+    };
+    let loading = load::start_beside(load, move |engine, pacer| match listener {
+        Some(listener) => kt_lab::vendor::quick::open(listener, &settings, engine, pacer.clone()),
+        None => Ok(()),
+    })?;
+    pause(args.warm_up);
+    let read = || args.pid.iter().map(|&pid| Usage::of_tree(pid)).collect::<Result<Vec<_>, _>>();
+    let count = || {
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+        (read(&loading.progress().answered), read(&loading.progress().events))
+    };
+    let (usages, (answered, events)) = (read()?, count());
+    pause(args.seconds);
+    let (later, (answered_later, events_later)) = (read()?, count());
+    let (answered, events) = (answered_later - answered, events_later - events);
+    let outcomes = loading.wait(Duration::from_secs(90)).context("the load has not ended")?;
+    print(&outcomes[0]);
+    for (pid, (before, after)) in args.pid.iter().zip(usages.iter().zip(&later)) {
+        let used = after.since(before);
+        let resident = resident_bytes(*pid)? as f64 / 1_048_576.0;
+        let per = |count: u64| used.cpu_ns as f64 / 1e3 / count.max(1) as f64;
+        println!(
+            "process {pid}: {:.2} µs of CPU per request, {:.2} per event, {:.1} % of a core, {resident:.1} MiB resident",
+            per(answered),
+            per(events),
+            used.cpu_ns as f64 / args.seconds / 1e7,
+        );
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this thread has no reactor, and nothing else to do")]
+fn pause(seconds: f64) {
+    thread::sleep(Duration::from_secs_f64(seconds));
+}
+
+fn print(outcome: &Outcome) {
+    let rate = outcome.rate();
+    println!("{} answers, {rate:.0} a second; {} failed", outcome.answered, outcome.failures());
+    for (why, count) in &outcome.failed {
+        println!("  {count} × {why}");
+    }
+    let rows = [
+        ("latency", &outcome.latency),
+        ("first event", &outcome.first),
+        ("gap", &outcome.gap),
+        ("between load and vendor", &outcome.between),
+        ("an event's way", &outcome.transit),
+        ("added gap", &outcome.added_gap),
+        ("lateness", &outcome.lateness),
+    ];
+    println!("{:24} {:>10} {:>10} {:>10} {:>10} {:>10}  µs", "", "p50", "p90", "p99", "p99.9", "max");
+    for (name, hist) in rows.into_iter().filter(|(_, hist)| hist.count() > 0) {
+        let cells = [0.5, 0.9, 0.99, 0.999].map(|quantile| hist.at(quantile)).into_iter().chain([hist.max()]);
+        let cells: String = cells.map(|ns| format!(" {:>10.1}", ns as f64 / 1e3)).collect();
+        println!("{name:24}{cells}");
+    }
+    println!("the load used {:.0} % of a core", outcome.busy() * 100.0);
+    if let Verdict::Doubtful(doubts) = outcome.verdict() {
+        doubts.iter().for_each(|doubt| println!("doubtful: {doubt}"));
+    }
+}
