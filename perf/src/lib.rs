@@ -24,3 +24,16 @@ pub mod pump;
 mod stage;
 pub mod stamp;
 pub mod vendor;
+
+/// A listening socket whose queue takes in thousands of clients that come at the same moment: the standard library's
+/// takes 128, and whoever finds it full is silent for a second.
+///
+/// # Errors
+///
+/// The system's.
+pub fn listen(address: std::net::SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    const QUEUE: i32 = 16_384;
+    let listener = std::net::TcpListener::bind(address)?;
+    rustix::net::listen(&listener, QUEUE)?;
+    Ok(listener)
+}

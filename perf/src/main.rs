@@ -1,6 +1,6 @@
 //! `kt-lab`: the lab's parts from the command line, each by itself.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
@@ -113,12 +113,12 @@ struct LoadArgs {
 fn main() -> anyhow::Result<()> {
     match Args::parse() {
         Args::Pump(args) => {
-            let listener = TcpListener::bind(args.listen).context("cannot listen")?;
+            let listener = kt_lab::listen(args.listen).context("cannot listen")?;
             println!("listening on {}", listener.local_addr()?);
             Ok(pump::run(&listener, args.to)?)
         }
         Args::Vendor(args) => {
-            let listener = TcpListener::bind(args.listen).context("cannot listen")?;
+            let listener = kt_lab::listen(args.listen).context("cannot listen")?;
             let vendor = QuickVendor::start(listener, args.answers.settings())?;
             println!("listening on {}", vendor.address());
             loop {
@@ -149,7 +149,7 @@ fn ask(args: &LoadArgs) -> anyhow::Result<()> {
     let settings = args.answers.settings();
     let listener = match (args.vendor, args.to) {
         (None, Some(_)) => None,
-        (address, _) => Some(TcpListener::bind(address.unwrap_or(([127, 0, 0, 1], 0).into()))?),
+        (address, _) => Some(kt_lab::listen(address.unwrap_or(([127, 0, 0, 1], 0).into()))?),
     };
     let address = match (args.to, &listener) {
         (Some(address), _) => address,
@@ -169,6 +169,7 @@ fn ask(args: &LoadArgs) -> anyhow::Result<()> {
         fields: fields.collect::<anyhow::Result<_>>()?,
         tls: None,
         model: args.model.clone(),
+        dialect: settings.dialect,
     };
     let events = settings.events as u64;
     let (before, after) = whole_body(&settings);

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::time::Instant;
 
 use http::Method;
-use kt_core::dialect;
+use kt_core::dialect::Look;
 use kt_core::http1::body::BodyReader;
 use kt_core::http1::framing;
 use kt_core::http1::head::{Fields, Known, ResponseHead, Search};
@@ -245,13 +245,13 @@ impl Engine {
     }
 
     async fn read_stream(&self, job: Job, wire: &mut Wire, body: &mut Body<'_>, seen: &mut Seen) -> Result<(), Flaw> {
-        let mut splitter = Splitter::new();
+        let (mut splitter, mut look) = (Splitter::new(), Look::new(self.load.targets[self.target_of(job)].dialect));
         let mut is_done = false;
         loop {
             let now = now_ns();
             let whole = splitter.advance(body.payload);
             for event in sse::events(&body.payload[..whole]) {
-                is_done |= self.note_event(job, &event, now, seen)?;
+                is_done |= self.note_event(job, &event, &mut look, now, seen)?;
             }
             body.payload.drain(..whole);
             if body.has_ended {
@@ -272,18 +272,24 @@ impl Engine {
     }
 
     /// Whether the event says that the stream is at its end.
-    fn note_event(&self, job: Job, event: &sse::Event<'_>, now: u64, seen: &mut Seen) -> Result<bool, Flaw> {
+    fn note_event(
+        &self,
+        job: Job,
+        event: &sse::Event<'_>,
+        look: &mut Look,
+        now: u64,
+        seen: &mut Seen,
+    ) -> Result<bool, Flaw> {
         let data = event.data.as_deref().unwrap_or_default();
         let found = Stamp::find(data);
         let (is_content, is_done) = match (&self.load.check, &found) {
             (Check::Stamped { .. } | Check::Exact { .. }, Some(_)) => (true, false),
             _ => {
-                let looked = dialect::look(event);
-                if looked.error {
+                let looked = look.at(event);
+                if looked.error.is_some() {
                     return Err("a stream that says that it failed".into());
                 }
-                let is_end = looked.done || memchr::memmem::find(data, b"\"message_stop\"").is_some();
-                (looked.content, is_end)
+                (looked.content, looked.done)
             }
         };
         if !is_content {

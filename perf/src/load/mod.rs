@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, bounded};
+use kt_core::dialect::Dialect;
 use kt_proxy::rt;
 use rustls::ClientConfig;
 
@@ -71,6 +72,8 @@ pub struct Target {
     pub tls: Option<(String, Arc<ClientConfig>)>,
     /// What to name as `model`.
     pub model: String,
+    /// The language that its answers are in.
+    pub dialect: Dialect,
 }
 
 /// What is asked: a chat completion whose one message is a prompt.

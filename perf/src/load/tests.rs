@@ -21,6 +21,7 @@ fn target(address: SocketAddr) -> Target {
         fields: vec![("authorization".to_owned(), "Bearer sk".to_owned())],
         tls: None,
         model: "gpt-4o-mini".to_owned(),
+        dialect: Dialect::OpenAi,
     }
 }
 

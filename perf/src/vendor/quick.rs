@@ -345,11 +345,8 @@ impl Quick {
         loop {
             self.wait_until(first_ns + self.gap_ns * sent as u64, client).await?;
             stamp.sent_ns = now_ns();
-            let since = self.gap_ns.max(1).min(u64::MAX);
-            let due = match self.gap_ns {
-                0 => self.events,
-                _ => ((stamp.sent_ns.saturating_sub(first_ns) / since) as usize + 1).min(self.events),
-            };
+            let late_ns = stamp.sent_ns.saturating_sub(first_ns);
+            let due = late_ns.checked_div(self.gap_ns).map_or(self.events, |gaps| self.events.min(gaps as usize + 1));
             for nth in sent..due {
                 self.print.piece.write(&mut out, Stamp { nth: nth as u64, ..stamp });
             }
