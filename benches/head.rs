@@ -3,6 +3,7 @@
 use kt_benches::{chat_request, time};
 use kt_core::ask;
 use kt_core::config::plan::StreamUsage;
+use kt_core::endpoint::Endpoint;
 use kt_core::http1::head::{Fields, RequestHead, Search};
 use kt_core::json::Scratch;
 use kt_core::limits::Limits;
@@ -20,8 +21,10 @@ fn main() {
     let mut scratch = Scratch::default();
     for bytes in [1 << 10, 40 << 10, 400 << 10] {
         let body = chat_request(bytes, true);
-        time(&format!("scan a body of {} KiB", bytes >> 10), || ask::read(&body, &mut scratch).is_ok());
-        let ask = ask::read(&body, &mut scratch).expect("a valid body");
+        time(&format!("scan a body of {} KiB", bytes >> 10), || {
+            ask::read(Endpoint::ChatCompletions, &body, &mut scratch).is_ok()
+        });
+        let ask = ask::read(Endpoint::ChatCompletions, &body, &mut scratch).expect("a valid body");
         time(&format!("find its edits ({} KiB)", bytes >> 10), || {
             ask.edits("gpt-4o", StreamUsage::Ask).pieces(body.len()).count()
         });

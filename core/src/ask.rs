@@ -1,5 +1,4 @@
-//! What the client wants: read once from the body of a chat completion (OpenAI's `POST /v1/chat/completions`), as places
-//! in the body and not as a copy of it.
+//! What the client wants: read once from the body of its request, as places in the body and not as a copy of it.
 //!
 //! Only what this gateway decides by is read; whether the rest makes sense is the vendor's to say. A body that goes to a
 //! vendor of the same language is not printed again: [`Edits`] replaces or inserts at most two pieces, and every
@@ -8,6 +7,7 @@
 use std::borrow::Cow;
 
 use crate::config::plan::StreamUsage;
+use crate::endpoint::Endpoint;
 use crate::fault::{Fault, Kind, Phase};
 use crate::json::{self, Span, Value, escape_into};
 use crate::limits::MODEL_BYTES_MAX;
@@ -15,19 +15,24 @@ use crate::limits::MODEL_BYTES_MAX;
 /// One request, as its body says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
+    /// Where it was asked.
+    pub endpoint: Endpoint,
     /// The group or model that is asked for, unescaped; never empty, at most [`MODEL_BYTES_MAX`] bytes.
     pub model: Box<str>,
     /// Where the `model` value is, quotes included.
     pub model_span: Span,
-    /// Whether the answer shall be a stream. Absent and null mean no.
+    /// Whether the answer shall be a stream. Absent and null mean no; so does anything where no answer is one.
     pub stream: bool,
     /// What the client says of `stream_options`.
     pub stream_options: StreamOptions,
-    /// Where the `messages` array is.
-    pub messages: Span,
+    /// Where the values of [`Endpoint::inputs`] are, in that order; empty where the body doesn't have one.
+    inputs: [Span; INPUTS_MAX],
     /// Where the body's object is, braces included.
     pub body: Span,
 }
+
+/// Most fields that hold an endpoint's input.
+const INPUTS_MAX: usize = 3;
 
 /// What the client says of `stream_options`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,32 +102,37 @@ const MODEL_TOO_LONG: &str = "model must not be longer than 256 bytes";
 const STREAM_WANTED: &str = "stream must be a boolean";
 const MESSAGES_WANTED: &str = "messages must be an array";
 
-/// Reads a body.
+/// Reads the body of a request to `endpoint`.
 ///
 /// # Errors
 /// What [`json::scan`] refuses; [`Kind::InvalidField`] if `model` is no string of 1 to [`MODEL_BYTES_MAX`] bytes,
-/// `stream` neither boolean nor null, or `messages` no array. All in [`Phase::Body`].
-pub fn read(body: &[u8], scratch: &mut json::Scratch) -> Result<Ask, Fault> {
+/// `stream` neither boolean nor null, or the `messages` of a conversation no array. All in [`Phase::Body`].
+pub fn read(endpoint: Endpoint, body: &[u8], scratch: &mut json::Scratch) -> Result<Ask, Fault> {
     let object = json::scan(body, scratch)?;
     let model = object.get("model").ok_or_else(|| invalid(MODEL_WANTED))?;
     let name = model.to_str().filter(|name| !name.is_empty()).ok_or_else(|| invalid(MODEL_WANTED))?;
     if name.len() > MODEL_BYTES_MAX {
         return Err(invalid(MODEL_TOO_LONG));
     }
-    let stream = match object.get("stream").filter(|stream| !stream.is_null()) {
+    let stream = match object.get("stream").filter(|stream| !stream.is_null() && endpoint.streams()) {
         Some(stream) => stream.to_bool().ok_or_else(|| invalid(STREAM_WANTED))?,
         None => false,
     };
-    let messages = object
-        .find("messages")
-        .filter(|messages| messages.kind == json::Kind::Array)
-        .ok_or_else(|| invalid(MESSAGES_WANTED))?;
+    let mut inputs = [Span::default(); INPUTS_MAX];
+    for (place, name) in inputs.iter_mut().zip(endpoint.inputs()) {
+        let input = object.find(name);
+        if *name == "messages" && input.is_none_or(|messages| messages.kind != json::Kind::Array) {
+            return Err(invalid(MESSAGES_WANTED));
+        }
+        *place = input.map_or_else(Span::default, |input| input.value);
+    }
     Ok(Ask {
+        endpoint,
         model: name.into(),
         model_span: model.span(),
         stream,
         stream_options: object.get("stream_options").map_or(StreamOptions::Absent, StreamOptions::read),
-        messages: messages.value,
+        inputs,
         body: object.span(),
     })
 }
@@ -144,19 +154,26 @@ impl StreamOptions {
 }
 
 impl Ask {
+    /// What is said to the model: the values that hold it, in `body`, which is the one that was read.
+    pub fn inputs<'b>(&self, body: &'b [u8]) -> impl Iterator<Item = Value<'b>> {
+        self.inputs.into_iter().filter(|span| span.len() > 0).map(|span| Value::at(body, span))
+    }
+
     /// Whether the client wants a usage chunk at the end of its stream.
     pub fn wants_usage(&self) -> bool {
         self.stream && self.stream_options == StreamOptions::IncludeUsage(true)
     }
 
-    /// What has to change in the body for a vendor of the same language: the model becomes `model`, and usage is asked
-    /// for where `stream_usage` says so and the client streams and has left it open. What is right already stays.
+    /// What has to change in the body for a vendor of the same language: the model becomes `model`, and the usage of a
+    /// chat completion is asked for where `stream_usage` says so and the client streams and has left it open. What is
+    /// right already stays.
     pub fn edits(&self, model: &str, stream_usage: StreamUsage) -> Edits {
         let mut edits = Edits::default();
         if *self.model != *model {
             edits.splices[0] = edits.splice(self.model_span, |text| escape_into(text, model));
         }
-        if self.stream && stream_usage == StreamUsage::Ask {
+        let chats = self.endpoint == Endpoint::ChatCompletions;
+        if chats && self.stream && stream_usage == StreamUsage::Ask {
             let inserted: Option<(u32, &[u8])> = match self.stream_options {
                 StreamOptions::Absent => Some((self.model_span.end, b",\"stream_options\":{\"include_usage\":true}")),
                 StreamOptions::Object { span, empty: true } => Some((span.start + 1, b"\"include_usage\":true")),
@@ -216,8 +233,12 @@ impl Edits {
 mod tests {
     use super::*;
 
+    fn read_chat(body: &[u8]) -> Result<Ask, Fault> {
+        read(Endpoint::ChatCompletions, body, &mut json::Scratch::default())
+    }
+
     fn ask(body: &str) -> Ask {
-        read(body.as_bytes(), &mut json::Scratch::default()).unwrap_or_else(|fault| panic!("{body}: {fault:?}"))
+        read_chat(body.as_bytes()).unwrap_or_else(|fault| panic!("{body}: {fault:?}"))
     }
 
     /// The body after `edits`, and the body before them made from it again.
@@ -248,7 +269,8 @@ mod tests {
         let ask = ask(body);
         assert_eq!(&*ask.model, "gpt-4o");
         assert_eq!(ask.model_span.of(body.as_bytes()), br#""gpt\u002d4o""#);
-        assert_eq!(ask.messages.of(body.as_bytes()), br#"[{"role":"user","content":"hi"}]"#);
+        let inputs: Vec<_> = ask.inputs(body.as_bytes()).map(Value::raw).collect();
+        assert_eq!(inputs, [br#"[{"role":"user","content":"hi"}]"#]);
         assert_eq!(ask.body.of(body.as_bytes()), body.trim().as_bytes());
         assert_eq!((ask.stream, ask.stream_options), (true, StreamOptions::Absent));
     }
@@ -300,13 +322,43 @@ mod tests {
             (r#"{"model":"m","messages":[],"stream":{}}"#, STREAM_WANTED),
         ];
         for (body, detail) in cases {
-            let fault = read(body.as_bytes(), &mut json::Scratch::default()).expect_err(body);
+            let fault = read_chat(body.as_bytes()).expect_err(body);
             assert_eq!(fault, Fault::with(Kind::InvalidField, Phase::Body, detail), "{body}");
         }
         assert_eq!(ask(&long.replace('x', "")).model.len(), MODEL_BYTES_MAX);
         assert!(MODEL_TOO_LONG.contains(&MODEL_BYTES_MAX.to_string()));
-        let fault = read(br#"{"model":"m","messages":[{"a":1,"a":2}]}"#, &mut json::Scratch::default());
+        let fault = read_chat(br#"{"model":"m","messages":[{"a":1,"a":2}]}"#);
         assert_eq!(fault.map_err(|fault| fault.kind), Err(Kind::DuplicateKey));
+    }
+
+    #[test]
+    fn each_endpoint_has_its_own_input() {
+        use Endpoint::{ChatCompletions, Completions, CountTokens, Embeddings, Messages, Responses};
+        let all = r#"{"stream":true,"input":"I","messages":["M"],"system":"S","prompt":"P","suffix":"X","instructions":[7],"model":"m"}"#;
+        // Endpoint, whether it streams, its input.
+        let cases = [
+            (ChatCompletions, true, &[r#"["M"]"#][..]),
+            (Messages, true, &[r#""S""#, r#"["M"]"#]),
+            (CountTokens, false, &[r#""S""#, r#"["M"]"#]),
+            (Completions, true, &[r#""P""#, r#""X""#]),
+            (Embeddings, false, &[r#""I""#]),
+            (Responses, true, &["[7]", r#""I""#, r#""P""#]),
+        ];
+        for (endpoint, stream, wanted) in cases {
+            assert!(endpoint.inputs().len() <= INPUTS_MAX, "{endpoint:?}");
+            let read = |body: &str| read(endpoint, body.as_bytes(), &mut json::Scratch::default());
+            let ask = read(all).unwrap();
+            let inputs: Vec<_> = ask.inputs(all.as_bytes()).map(Value::raw).collect();
+            assert_eq!(inputs, wanted.iter().map(|input| input.as_bytes()).collect::<Vec<_>>(), "{endpoint:?}");
+            assert_eq!(ask.stream, stream, "{endpoint:?}");
+            // Only the model changes, but for a chat's usage.
+            let asks_for_usage = ask.edits("m", StreamUsage::Ask).asked_for_usage();
+            assert_eq!(asks_for_usage, endpoint == ChatCompletions, "{endpoint:?}");
+            // What isn't there is the vendor's to miss, but for messages.
+            let bare = read(r#"{"model":"m","stream":null}"#);
+            assert_eq!(bare.is_err(), endpoint.inputs().contains(&"messages"), "{endpoint:?}");
+            assert_eq!(read(r#"{"model":"m","messages":[],"stream":1}"#).is_err(), stream, "{endpoint:?}");
+        }
     }
 
     #[test]

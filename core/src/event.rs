@@ -11,6 +11,7 @@ mod line;
 
 pub use line::{DECISION_START, Stamp, is_decision, write_config_line};
 
+use crate::dialect::Report;
 use crate::fault::{Kind, Phase};
 use crate::tally::{Usage, UsageSource};
 
@@ -39,6 +40,8 @@ pub struct Event {
     pub method: Method,
     /// The group's place, when the arm was drawn from a block.
     pub slot: Option<u64>,
+    /// What the request lost in translation; none if it passed as it is, or never came so far.
+    pub translation: Option<Box<Report>>,
     /// The client asked for a stream.
     pub stream: bool,
     /// As the client saw it; 499 when it had gone.

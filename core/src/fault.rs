@@ -179,6 +179,8 @@ kinds! {
     TotalTooLong => "total_too_long", Upstream, 504, "The vendor did not finish in time";
     /// The vendor said in its stream that it failed.
     VendorErrorInStream => "vendor_error_in_stream", Upstream, 502, "The vendor reported an error in its stream";
+    /// The vendor said that it failed, in an answer whose status says that it didn't.
+    VendorErrorInAnswer => "vendor_error_in_answer", Upstream, 502, "The vendor reported an error in its answer";
 
     // This gateway.
     /// The drawn target has no key.

@@ -12,14 +12,15 @@
 //! * It logs nothing. What goes wrong is returned.
 //! * `unsafe` is forbidden.
 //!
-//! In reading order: [`limits`], [`fault`], [`config`], [`http1`], [`clients`], [`json`], [`sse`], [`ask`], [`policy`],
-//! [`route`], [`dialect`], [`tally`], [`record`], [`event`].
+//! In reading order: [`limits`], [`fault`], [`config`], [`http1`], [`clients`], [`json`], [`sse`], [`endpoint`], [`ask`],
+//! [`policy`], [`route`], [`dialect`], [`witness`], [`tally`], [`record`], [`event`].
 #![forbid(unsafe_code)]
 
 pub mod ask;
 pub mod clients;
 pub mod config;
 pub mod dialect;
+pub mod endpoint;
 pub mod event;
 pub mod fault;
 pub mod http1;
@@ -30,3 +31,4 @@ pub mod record;
 pub mod route;
 pub mod sse;
 pub mod tally;
+pub mod witness;

@@ -3,8 +3,9 @@
 //!
 //! All moments are nanoseconds since the process started, handed in by the caller.
 
+use crate::dialect::Report;
 use crate::event::{Event, Gaps, Method, PolicyResult, Verdict};
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::limits::{CLIENT_WAIT_NS, EVENT_TEXT_BYTES_MAX};
 use crate::tally::{Usage, UsageSource};
 
@@ -19,6 +20,7 @@ pub struct Record {
     relayed_ns: u64,
     gap_meter: Option<Box<GapMeter>>,
     vendor_finished: bool,
+    prompt_words: u64,
 }
 
 impl Record {
@@ -37,6 +39,7 @@ impl Record {
                 upstream_model: None,
                 method: Method::None,
                 slot: None,
+                translation: None,
                 stream: false,
                 status: 0,
                 error: None,
@@ -60,6 +63,7 @@ impl Record {
             relayed_ns: 0,
             gap_meter: None,
             vendor_finished: false,
+            prompt_words: 0,
         }
     }
 
@@ -102,6 +106,16 @@ impl Record {
     /// Group and arm, indices into the plan, once they are assigned.
     pub fn drawn(&self) -> Option<(usize, usize)> {
         Some((self.event.group? as usize, self.event.arm? as usize))
+    }
+
+    /// What the request lost in translation; none if it passes as it is.
+    pub fn translated(&mut self, report: Option<Report>) {
+        self.event.translation = report.map(Box::new);
+    }
+
+    /// What the request lost in translation; none if it passes as it is.
+    pub fn translation(&self) -> Option<&Report> {
+        self.event.translation.as_deref()
     }
 
     /// A vendor is about to be asked, once more.
@@ -169,9 +183,24 @@ impl Record {
         self.event.usage_source = UsageSource::Provider;
     }
 
+    /// How many words the model was asked with at least; to be told of an answer that was cut off, see
+    /// [`Usage::at_least`].
+    pub fn asked_with(&mut self, words: u64) {
+        self.prompt_words = words;
+    }
+
     /// Ends the record. `status` is what the client saw.
     pub fn close(self, status: u16, fault: Option<&Fault>, now: u64) -> Event {
-        let Self { mut event, read_whole, handed_over, vendor_read, relayed_ns, gap_meter, vendor_finished } = self;
+        let Self {
+            mut event,
+            read_whole,
+            handed_over,
+            vendor_read,
+            relayed_ns,
+            gap_meter,
+            vendor_finished,
+            prompt_words,
+        } = self;
         event.status = status;
         event.error = fault.map(|Fault { kind, phase, .. }| (*kind, *phase));
         event.ended_ns = now;
@@ -184,10 +213,18 @@ impl Record {
         };
         let ours_before = handed_over.unwrap_or(now).saturating_sub(event.at_ns).saturating_sub(event.connect_ns);
         event.overhead_ns = ours_before + relayed_ns;
-        event.gaps = gap_meter.map(|meter| meter.gaps());
-        if fault.is_some() && event.usage_source == UsageSource::Provider && !vendor_finished {
-            event.usage_source = UsageSource::Partial;
+        if let Some(fault) = fault.filter(|_| !vendor_finished) {
+            if event.usage_source == UsageSource::Provider {
+                event.usage_source = UsageSource::Partial;
+            }
+            // A vendor that says itself that it failed has had its last word.
+            if fault.kind != Kind::VendorErrorInStream {
+                let content_events = gap_meter.as_ref().map_or(0, |meter| meter.n + 1);
+                (event.usage, event.usage_source) =
+                    event.usage.at_least(event.usage_source, prompt_words, content_events);
+            }
         }
+        event.gaps = gap_meter.map(|meter| meter.gaps());
         event
     }
 }
@@ -264,7 +301,7 @@ fn upper_us(bucket: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{Kind, Phase};
+    use crate::fault::Phase;
 
     fn record() -> Record {
         Record::begin("/v1/chat/completions", "req".into(), 0)
@@ -319,6 +356,23 @@ mod tests {
         let mut whole = record();
         whole.vendor_says_usage(usage);
         assert_eq!(whole.close(200, None, 1).usage_source, UsageSource::Provider);
+    }
+
+    #[test]
+    fn what_was_cut_off_costs_at_least_what_came_of_it() {
+        let gone = Fault::new(Kind::ClientGone, Phase::Stream);
+        let mut silent = record();
+        (0..3).for_each(|n| silent.content(n));
+        silent.asked_with(5);
+        let event = silent.close(499, Some(&gone), 9);
+        let counted = Usage { prompt_tokens: 5, completion_tokens: 3, total_tokens: 8, ..Usage::default() };
+        assert_eq!((event.usage, event.usage_source), (counted, UsageSource::Estimated));
+        // A vendor that was done has the last word.
+        let mut done = record();
+        (0..3).for_each(|n| done.content(n));
+        done.vendor_finished();
+        let event = done.close(499, Some(&gone), 9);
+        assert_eq!((event.usage, event.usage_source), (Usage::default(), UsageSource::None));
     }
 
     #[test]

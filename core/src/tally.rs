@@ -29,23 +29,22 @@ impl Usage {
     ///
     /// `content_events` is how many events of its stream brought a piece of the answer: each piece is at least one token,
     /// for vendors send none before it is whole. `prompt_words` is [`words`] of the request. Nothing is lowered, so a
-    /// vendor's own count of what was written to a cache stays.
+    /// vendor's own count of what was written to a cache stays; where the vendor had said nothing, what comes of it is an
+    /// estimate.
     #[must_use]
     pub fn at_least(self, source: UsageSource, prompt_words: u64, content_events: u64) -> (Self, UsageSource) {
-        if source == UsageSource::Provider {
+        if source == UsageSource::Provider || content_events == 0 {
             return (self, source);
         }
         let mut usage = self;
         // A vendor that has counted the prompt has counted it rightly.
-        if usage.prompt_tokens == 0 && content_events > 0 {
+        if usage.prompt_tokens == 0 {
             usage.prompt_tokens = prompt_words;
         }
         usage.completion_tokens = usage.completion_tokens.max(content_events);
-        if usage == self {
-            return (self, source);
-        }
         usage.total_tokens = usage.total_tokens.max(usage.prompt_tokens.saturating_add(usage.completion_tokens));
-        (usage, UsageSource::Estimated)
+        let source = if source == UsageSource::None { UsageSource::Estimated } else { source };
+        (usage, source)
     }
 }
 
@@ -60,10 +59,10 @@ pub fn words(value: Value<'_>) -> u64 {
 pub enum UsageSource {
     /// The vendor's final word.
     Provider,
-    /// What the vendor had said when the answer was cut off.
+    /// What the vendor had said when the answer was cut off, raised to what had come of it by then.
     Partial,
-    /// The answer was cut off, and what had come of it is more than the vendor had said by then: a lower bound that we
-    /// counted, see [`Usage::at_least`].
+    /// The answer was cut off before the vendor had said anything: a lower bound that we counted, see
+    /// [`Usage::at_least`].
     Estimated,
     /// Nothing is known; every count is zero.
     #[default]
@@ -106,7 +105,7 @@ mod tests {
             (nothing, UsageSource::None, 0, nothing, UsageSource::None),
             (nothing, UsageSource::None, 40, counted, UsageSource::Estimated),
             (SAID, UsageSource::Partial, 1, SAID, UsageSource::Partial),
-            (SAID, UsageSource::Partial, 40, raised, UsageSource::Estimated),
+            (SAID, UsageSource::Partial, 40, raised, UsageSource::Partial),
             (SAID, UsageSource::Provider, 40, SAID, UsageSource::Provider),
         ];
         for (said, source, events, usage, wanted) in cases {

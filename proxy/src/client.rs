@@ -18,7 +18,7 @@ use kt_core::limits::{KIB, Limits, REQUEST_ID_BYTES_MAX};
 
 use crate::deadline::Wait;
 use crate::greeting;
-use crate::relay::write_chosen;
+use crate::relay::{write_chosen, write_request_id};
 use crate::wire::{Patience, Wire};
 
 /// What of a request that was answered early is still read and thrown away, so that the answer isn't lost in a reset.
@@ -343,11 +343,12 @@ impl Client {
         self.answer_begun
     }
 
-    /// Answers with a fault of ours and says that the connection ends; `drawn` is the arm, if the request had one.
-    /// Nothing is sent to a client that has gone.
+    /// Answers with a fault of ours, in the language of `dialect`, and says that the connection ends; `drawn` is the arm,
+    /// if the request had one. Nothing is sent to a client that has gone.
     pub async fn refuse(
         &mut self,
         fault: &Fault,
+        dialect: Dialect,
         request_id: Option<&str>,
         drawn: Option<Chosen<'_>>,
         limits: &Limits,
@@ -356,13 +357,13 @@ impl Client {
             return;
         }
         let mut body = Vec::new();
-        dialect::error_body(Dialect::OpenAi, fault, &mut body);
+        dialect::error_body(dialect, fault, &mut body);
         let mut out = Vec::with_capacity(body.len() + 256);
         write::status_line(&mut out, fault.kind.status());
         write::field(&mut out, "content-type", "application/json");
         write::number_field(&mut out, "content-length", body.len() as u64);
         if let Some(id) = request_id {
-            write::field(&mut out, "x-request-id", id);
+            write_request_id(&mut out, dialect, id);
         }
         if let Some(chosen) = &drawn {
             write_chosen(&mut out, chosen);

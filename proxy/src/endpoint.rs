@@ -3,17 +3,19 @@
 use http::Method;
 use kt_core::config::plan::Plan;
 use kt_core::dialect::{self, Dialect};
+use kt_core::endpoint::Endpoint;
 use kt_core::fault::Fault;
 use kt_core::http1::write;
 use kt_core::json::escape_into;
 
+use crate::client::Request;
 use crate::worker::Worker;
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// A model; admitted and logged under this path.
-    Model(&'static str),
+pub enum Purpose {
+    /// A model; admitted and logged.
+    Model(Endpoint),
     /// The gateway itself; counted, not logged.
     Local(Local),
 }
@@ -36,23 +38,29 @@ pub enum Local {
 }
 
 /// Finds what a request is for.
-pub fn of(method: &Method, path: &[u8]) -> Endpoint {
-    let local = match path {
-        b"/v1/chat/completions" if *method == Method::POST => return Endpoint::Model("/v1/chat/completions"),
-        b"/v1/chat/completions" => Local::WrongMethod("POST"),
-        b"/v1/models" => Local::Models,
-        b"/healthz" => Local::Alive,
-        b"/readyz" => Local::Ready,
-        b"/health" => Local::Health,
-        _ => Local::Unknown,
+pub fn of(method: &Method, path: &[u8]) -> Purpose {
+    let local = match (path, Endpoint::at(path)) {
+        (_, Some(endpoint)) if *method == Method::POST => return Purpose::Model(endpoint),
+        (_, Some(_)) => Local::WrongMethod("POST"),
+        (b"/v1/models", None) => Local::Models,
+        (b"/healthz", None) => Local::Alive,
+        (b"/readyz", None) => Local::Ready,
+        (b"/health", None) => Local::Health,
+        (_, None) => Local::Unknown,
     };
     match local {
-        Local::WrongMethod(_) | Local::Unknown => Endpoint::Local(local),
+        Local::WrongMethod(_) | Local::Unknown => Purpose::Local(local),
         Local::Models | Local::Alive | Local::Ready | Local::Health => {
             let reads = *method == Method::GET || *method == Method::HEAD;
-            Endpoint::Local(if reads { local } else { Local::WrongMethod("GET, HEAD") })
+            Purpose::Local(if reads { local } else { Local::WrongMethod("GET, HEAD") })
         }
     }
+}
+
+/// The language of who asks for something that the gateway says itself: that of the path, or of a client that shows it.
+pub fn dialect_of(request: &Request) -> Dialect {
+    let shown = request.end_to_end().find_map(|(name, _)| dialect::shown_by(name));
+    Endpoint::at(request.path()).map(Endpoint::dialect).or(shown).unwrap_or(Dialect::OpenAi)
 }
 
 /// A small answer.
@@ -94,11 +102,11 @@ impl Reply {
 }
 
 /// Says it.
-pub fn reply(local: Local, worker: &Worker, plan: &Plan) -> Reply {
+pub fn reply(local: Local, dialect: Dialect, worker: &Worker, plan: &Plan) -> Reply {
     match local {
         Local::Models => {
             let mut body = Vec::new();
-            dialect::models_body(Dialect::OpenAi, plan.groups.iter().map(|group| &*group.name), &mut body);
+            dialect::models_body(dialect, plan.groups.iter().map(|group| &*group.name), &mut body);
             Reply::json(200, body)
         }
         Local::Alive => Reply::text(200, "ok\n"),
@@ -107,19 +115,20 @@ pub fn reply(local: Local, worker: &Worker, plan: &Plan) -> Reply {
         Local::Health => Reply::json(200, health(worker, plan)),
         Local::WrongMethod(allow) => {
             let message = format!("The method is not allowed here; use {allow}.");
-            Reply { fields: vec![("allow", allow)], ..Reply::json(405, error_of(&message)) }
+            Reply { fields: vec![("allow", allow)], ..refused(405, dialect, &message) }
         }
         Local::Unknown => {
-            let message = "There is nothing at this path. Models are asked at POST /v1/chat/completions.";
-            Reply::json(404, error_of(message))
+            let message =
+                "There is nothing at this path. Models are asked at POST /v1/chat/completions or /v1/messages.";
+            refused(404, dialect, message)
         }
     }
 }
 
 /// Says why not.
-pub fn refusal(fault: &Fault) -> Reply {
+pub fn refusal(fault: &Fault, dialect: Dialect) -> Reply {
     let mut body = Vec::new();
-    dialect::error_body(Dialect::OpenAi, fault, &mut body);
+    dialect::error_body(dialect, fault, &mut body);
     let mut reply = Reply::json(fault.kind.status(), body);
     reply.fields.extend(fault.kind.challenge().map(|challenge| ("www-authenticate", challenge)));
     if !fault.kind.may_be_cured_by_a_retry() {
@@ -142,10 +151,8 @@ fn health(worker: &Worker, plan: &Plan) -> Vec<u8> {
     body
 }
 
-fn error_of(message: &str) -> Vec<u8> {
+fn refused(status: u16, dialect: Dialect, message: &str) -> Reply {
     let mut body = Vec::new();
-    body.extend_from_slice(b"{\"error\":{\"message\":");
-    escape_into(&mut body, message);
-    body.extend_from_slice(b",\"type\":\"invalid_request_error\",\"param\":null,\"code\":null}}");
-    body
+    dialect::refusal_body(dialect, status, message, &mut body);
+    Reply::json(status, body)
 }

@@ -9,18 +9,20 @@ use std::rc::Rc;
 
 use kt_core::ask::{self, Ask};
 use kt_core::config::plan::{Credential, Plan};
+use kt_core::dialect::Dialect;
+use kt_core::endpoint::Endpoint;
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::head::Known;
-use kt_core::json::Value;
 use kt_core::limits::Limits;
 use kt_core::policy;
 use kt_core::record::Record;
 use kt_core::route;
+use kt_core::tally;
 
 use crate::client::{Client, Next, Request};
-use crate::endpoint::{self, Endpoint, Local};
+use crate::endpoint::{self, Local, Purpose};
 use crate::greeting;
-use crate::outgoing;
+use crate::outgoing::{self, Composed};
 use crate::relay::{self, Heading, Relayed};
 use crate::rt;
 use crate::upstream::{self, Company};
@@ -49,7 +51,8 @@ pub async fn serve(worker: &Rc<Worker>, wire: Wire) {
             Next::Request(request) => answer(worker, &mut client, request).await,
             Next::Refused(fault) => {
                 count(&worker.counters.refused_heads);
-                client.refuse(&fault, None, None, &limits).await;
+                // Whoever asks what can't be read has no language of which we know.
+                client.refuse(&fault, Dialect::OpenAi, None, None, &limits).await;
                 After::Linger
             }
             Next::WantsTls => {
@@ -73,12 +76,12 @@ pub async fn serve(worker: &Rc<Worker>, wire: Wire) {
 async fn answer(worker: &Rc<Worker>, client: &mut Client, request: Request) -> After {
     let serving = worker.serving();
     match endpoint::of(&request.head.method, request.path()) {
-        Endpoint::Model(path) => {
+        Purpose::Model(endpoint) => {
             count(&worker.counters.admitted);
             let _held = Held::new(&worker.counters.in_flight);
-            admit(worker, &serving, client, request, path).await
+            admit(worker, &serving, client, request, endpoint).await
         }
-        Endpoint::Local(local) => {
+        Purpose::Local(local) => {
             count(&worker.counters.others);
             answer_locally(worker, &serving, client, &request, local).await
         }
@@ -91,19 +94,20 @@ async fn admit(
     serving: &Serving,
     client: &mut Client,
     mut request: Request,
-    path: &'static str,
+    endpoint: Endpoint,
 ) -> After {
     let limits = &serving.plan().limits;
     let request_id = request.own_id().map_or_else(|| worker.draw_request_id(), Into::into);
     let Some(slot) = worker.reserve() else {
         // The one request without a record of its own: it is counted in the log's next `gap`.
-        client.refuse(&Fault::new(Kind::LogFull, Phase::Head), Some(&request_id), None, limits).await;
+        let fault = Fault::new(Kind::LogFull, Phase::Head);
+        client.refuse(&fault, endpoint.dialect(), Some(&request_id), None, limits).await;
         return After::Linger;
     };
-    let mut record = Record::begin(path, request_id, worker.core);
+    let mut record = Record::begin(endpoint.path(), request_id, worker.core);
     let mut company = Company { worker, client, record: &mut record, limits };
     let outcome = {
-        let exchange = pin!(exchange(serving, &mut request, &mut company));
+        let exchange = pin!(exchange(serving, endpoint, &mut request, &mut company));
         rt::caught(exchange).await
     };
     let outcome = outcome.unwrap_or_else(|_panic| {
@@ -111,13 +115,19 @@ async fn admit(
         count(&worker.counters.panics);
         Err(Fault::new(Kind::Internal, Phase::Total))
     });
-    let (after, status, fault) = conclude(worker, serving.plan(), client, &record, &request, outcome).await;
+    let (after, status, fault) =
+        conclude(worker, serving.plan(), client, &mut record, endpoint, &request, outcome).await;
     worker.emit(slot, record.close(status, fault.as_ref(), worker.now_ns()), serving);
     after
 }
 
 /// The nine verbs.
-async fn exchange(serving: &Serving, request: &mut Request, company: &mut Company<'_>) -> Result<Relayed, Fault> {
+async fn exchange(
+    serving: &Serving,
+    endpoint: Endpoint,
+    request: &mut Request,
+    company: &mut Company<'_>,
+) -> Result<Relayed, Fault> {
     let (worker, plan, limits) = (company.worker, serving.plan(), company.limits);
 
     // Read.
@@ -129,11 +139,12 @@ async fn exchange(serving: &Serving, request: &mut Request, company: &mut Compan
     company.record.read_whole(worker.now_ns());
 
     // Parse.
-    let ask = ask::read(request.body(), &mut worker.scratch.borrow_mut())?;
+    let ask = ask::read(endpoint, request.body(), &mut worker.scratch.borrow_mut())?;
     company.record.wants_stream(ask.stream);
 
     // Judge.
     let route = route::find(plan, &ask.model)?;
+    endpoint.check(plan, route)?;
     judge(plan, &plan.groups[route.group()].name, &ask, request, company.record)?;
 
     // Select.
@@ -146,7 +157,8 @@ async fn exchange(serving: &Serving, request: &mut Request, company: &mut Compan
     }
 
     // Translate.
-    let (mut outgoing, mode) = outgoing::compose(target, chosen.arm, &ask, request)?;
+    let Composed { mut outgoing, mode, report } = outgoing::compose(target, chosen.arm, &ask, request)?;
+    company.record.translated(report);
 
     // Forward.
     let lane = worker.lane(serving, chosen.arm.target);
@@ -157,8 +169,12 @@ async fn exchange(serving: &Serving, request: &mut Request, company: &mut Compan
     drop(outgoing);
 
     // Translate back, and account.
-    let heading = Heading { chosen, to: request, keep_alive: keeps_alive(worker, request) };
-    relay::answer(answer, mode, &heading, &lane, company).await
+    let heading = Heading { chosen, to: request, client: endpoint.dialect(), keep_alive: keeps_alive(worker, request) };
+    let relayed = relay::answer(answer, mode, &heading, &lane, company).await;
+    if !matches!(relayed, Ok(Relayed { note: None, .. })) {
+        company.record.asked_with(ask.inputs(request.body()).map(tally::words).sum());
+    }
+    relayed
 }
 
 /// Which client asks. Where the config lists none, whoever reaches the port may.
@@ -185,7 +201,7 @@ fn judge(plan: &Plan, group: &str, ask: &Ask, request: &Request, record: &mut Re
     if plan.policies.is_empty() {
         return Ok(());
     }
-    let judgement = policy::judge(&plan.policies, group, Value::at(request.body(), ask.messages));
+    let judgement = policy::judge(&plan.policies, group, ask.inputs(request.body()));
     record.judged(judgement.verdict, judgement.results);
     judgement.blocked.map_or(Ok(()), Err)
 }
@@ -199,7 +215,8 @@ async fn conclude(
     worker: &Worker,
     plan: &Plan,
     client: &mut Client,
-    record: &Record,
+    record: &mut Record,
+    endpoint: Endpoint,
     request: &Request,
     outcome: Result<Relayed, Fault>,
 ) -> (After, u16, Option<Fault>) {
@@ -209,7 +226,7 @@ async fn conclude(
         Err(fault) if client.answer_begun() => (After::Abort, fault.kind.status(), Some(fault)),
         Err(fault) => {
             let drawn = record.drawn().map(|(group, arm)| plan.arm(group, arm));
-            client.refuse(&fault, Some(record.request_id()), drawn, &plan.limits).await;
+            client.refuse(&fault, endpoint.dialect(), Some(record.request_id()), drawn, &plan.limits).await;
             let after = if fault.kind.status() == 499 { After::Close } else { After::Linger };
             (after, fault.kind.status(), Some(fault))
         }
@@ -225,11 +242,12 @@ async fn answer_locally(
     local: Local,
 ) -> After {
     let limits = &serving.plan().limits;
+    let dialect = endpoint::dialect_of(request);
     let has_body = request.field(Known::ContentLength).is_some() || request.field(Known::TransferEncoding).is_some();
     let (reply, keeps) = match (local, identify(serving.plan(), request)) {
         // The models are for those who may ask them.
-        (Local::Models, Err(fault)) => (endpoint::refusal(&fault), false),
-        _ => (endpoint::reply(local, worker, serving.plan()), !has_body && keeps_alive(worker, request)),
+        (Local::Models, Err(fault)) => (endpoint::refusal(&fault, dialect), false),
+        _ => (endpoint::reply(local, dialect, worker, serving.plan()), !has_body && keeps_alive(worker, request)),
     };
     let out = reply.write(&request.head.method, keeps);
     match (client.send(out, limits).await.0, keeps) {

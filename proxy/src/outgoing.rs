@@ -6,42 +6,50 @@
 
 use kt_core::ask::{Ask, Piece};
 use kt_core::config::plan::{Arm, Credential, Target};
-use kt_core::dialect::{self, Crossing, Dialect, Recipient, Translated};
+use kt_core::dialect::{self, Crossing, Recipient, Report, Translated};
+use kt_core::endpoint::Endpoint;
 use kt_core::fault::Fault;
 use kt_core::http1::head::Known;
 use kt_core::http1::write;
 use kt_core::limits::{COPY_BYTES_MAX, KIB};
 
 use crate::client::Request;
-use crate::relay::{Mode, VIA};
+use crate::relay::{Mode, VIA, Way};
 use crate::upstream::{Origin, Outgoing};
-
-/// The one crossing there is: the endpoint speaks OpenAI's language.
-const CROSSING: Crossing = Crossing::OpenAiToAnthropic;
 
 /// Who asks, where the client doesn't say.
 const USER_AGENT: &str = concat!("kt/", env!("CARGO_PKG_VERSION"));
 
-/// Composes what `target` is sent, and says what its answer has to go through.
+/// A request as it goes out, and what becomes of its answer.
+pub struct Composed {
+    /// What is sent.
+    pub outgoing: Outgoing,
+    /// What the answer has to go through.
+    pub mode: Mode,
+    /// What was lost in translation; none if there was none.
+    pub report: Option<Report>,
+}
+
+/// Composes what `target` is sent.
 ///
 /// # Errors
 ///
 /// What the vendor's language can't say.
-pub fn compose(target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> Result<(Outgoing, Mode), Fault> {
-    match target.provider.dialect() {
-        Dialect::OpenAi => Ok(as_it_is(target, arm, ask, request)),
-        Dialect::Anthropic => translated(target, arm, request),
+pub fn compose(target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> Result<Composed, Fault> {
+    match Crossing::of(ask.endpoint.dialect(), target.provider.dialect()) {
+        None => Ok(as_it_is(target, arm, ask, request)),
+        Some(crossing) => translated(crossing, target, arm, ask, request),
     }
 }
 
-fn as_it_is(target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> (Outgoing, Mode) {
+fn as_it_is(target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> Composed {
     let body = request.body();
     let edits = ask.edits(&arm.model, target.stream_usage);
-    let mode = Mode::Identity { removes_usage_chunk: edits.asked_for_usage() };
+    let way = Way::AsItIs { removes_usage_chunk: edits.asked_for_usage() };
     let length = edits.len_after(body.len());
     let mut copied = Vec::with_capacity(KIB + length.min(COPY_BYTES_MAX));
     let content_type = request.field(Known::ContentType).unwrap_or(b"application/json");
-    write_head(&mut copied, target, request, content_type, length);
+    write_head(&mut copied, target, ask.endpoint, request, content_type, length);
     // Long stretches of the client's bytes stay where they are; what stands between them is copied behind the head.
     let mut pieces = Vec::with_capacity(4);
     let mut from = 0;
@@ -57,24 +65,34 @@ fn as_it_is(target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> (Outgoi
         }
     }
     pieces.push((Origin::Copied, from..copied.len()));
-    (Outgoing { copied, pieces }, mode)
+    let mode = Mode { endpoint: ask.endpoint, stream: ask.stream, way };
+    Composed { outgoing: Outgoing { copied, pieces }, mode, report: None }
 }
 
-fn translated(target: &Target, arm: &Arm, request: &Request) -> Result<(Outgoing, Mode), Fault> {
+fn translated(crossing: Crossing, target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> Result<Composed, Fault> {
     let mut body = Vec::with_capacity(request.body().len() + KIB);
     let recipient = Recipient { provider: target.provider, model: &arm.model, stream_usage: target.stream_usage };
-    let Translated { wanted, .. } = dialect::translate_request(CROSSING, &recipient, request.body(), &mut body)?;
+    let Translated { wanted, report } = dialect::translate_request(crossing, &recipient, request.body(), &mut body)?;
     let mut copied = Vec::with_capacity(KIB + body.len());
-    write_head(&mut copied, target, request, b"application/json", body.len());
+    write_head(&mut copied, target, ask.endpoint, request, b"application/json", body.len());
     copied.extend_from_slice(&body);
     let whole = 0..copied.len();
-    Ok((Outgoing { copied, pieces: vec![(Origin::Copied, whole)] }, Mode::Translated(wanted)))
+    let outgoing = Outgoing { copied, pieces: vec![(Origin::Copied, whole)] };
+    let mode = Mode { endpoint: ask.endpoint, stream: ask.stream, way: Way::Translated(crossing, wanted) };
+    Ok(Composed { outgoing, mode, report: Some(report) })
 }
 
 /// Only what stands on the allow-list of the vendor's dialect passes; `content-type` is the body's own.
-fn write_head(out: &mut Vec<u8>, target: &Target, request: &Request, content_type: &[u8], length: usize) {
+fn write_head(
+    out: &mut Vec<u8>,
+    target: &Target,
+    endpoint: Endpoint,
+    request: &Request,
+    content_type: &[u8],
+    length: usize,
+) {
     let vendor = target.provider.dialect();
-    write::request_line(out, &http::Method::POST, &target.base.prefix, dialect::path(vendor));
+    write::request_line(out, &http::Method::POST, &target.base.prefix, endpoint.path_at(vendor));
     write::field(out, "host", &*target.base.authority);
     if let Credential::Key(key) = &target.key {
         let field = dialect::credential(vendor);

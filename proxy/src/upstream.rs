@@ -365,8 +365,15 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// Why there is no more; the connection is to be given up.
+    /// Why there is no more; the connection won't be used again.
     pub async fn read(&mut self, payload: &mut Vec<u8>, company: &mut Company<'_>) -> Result<More, Fault> {
+        let read = self.read_more(payload, company).await;
+        // The answer may be whole all the same; its connection is of no more use.
+        self.reusable &= read.is_ok();
+        read
+    }
+
+    async fn read_more(&mut self, payload: &mut Vec<u8>, company: &mut Company<'_>) -> Result<More, Fault> {
         let before = payload.len();
         loop {
             let due = Instant::now() + Duration::from_millis(self.upstream.timeouts.idle_ms);

@@ -163,7 +163,53 @@ fn a_stream_that_breaks_off_ends_in_an_error_and_a_reset() {
             assert_eq!(answer.text().strip_prefix(&passed).map(|rest| rest.matches("data: ").count()), Some(1));
             let event = gateway.stop_with_one_event();
             says(&event, 502, "upstream", "answer_torn", "stream");
-            assert_eq!((event.text("usage_source"), event.count("gaps.n")), ("none".to_owned(), 1));
+            // The vendor had counted nothing yet: two words of the request, its role and its content, two pieces of the answer.
+            assert_eq!((event.text("usage_source"), event.count("gaps.n")), ("estimated".to_owned(), 1));
+            assert_eq!((event.count("usage.prompt_tokens"), event.count("usage.completion_tokens")), (2, 2));
+            assert_eq!(event.count("tokens"), 4);
+        }
+    });
+}
+
+#[test]
+fn a_stream_without_its_end_is_torn_though_its_connection_ended_in_order() {
+    on_each_driver(|driver| {
+        let events = openai_events(true);
+        for end in [vec![send(chunked(""))], vec![send(chunked("data: {\"choices\":[{\"ind")), send(chunked(""))]] {
+            let script = [vec![send(sse_head()), send(chunked(events[..3].concat()))], end].concat();
+            let vendor = Vendor::queue([script]);
+            let gateway = openai_gateway(&vendor, "", driver);
+            let answer = gateway.client().ask(chat_of("chat", STREAMED));
+            is_torn(&answer, "answer_torn");
+            assert!(answer.text().starts_with(&events[..3].concat()), "{answer:?}");
+            let event = gateway.stop_with_one_event();
+            says(&event, 502, "upstream", "answer_torn", "stream");
+            assert_eq!(event.text("usage_source"), "estimated");
+        }
+        // A vendor that never sends `[DONE]` has said all with its `finish_reason`, though it forget the last blank line.
+        let mut finished = events[..events.len() - 2].concat();
+        finished.truncate(finished.len() - 1);
+        let vendor = Vendor::queue([vec![send(sse_head()), send(chunked(&finished)), send(chunked(""))]]);
+        let gateway = openai_gateway(&vendor, "", driver);
+        let answer = gateway.client().ask(chat_of("chat", r#","stream":true,"stream_options":{"include_usage":true}"#));
+        assert_eq!(answer.whole(200).text(), finished);
+        assert!(gateway.stop_with_one_event().is_null("error"));
+    });
+}
+
+#[test]
+fn what_comes_behind_the_end_of_an_answer_takes_nothing_away() {
+    on_each_driver(|driver| {
+        for end in [Step::Reset, Step::Hang] {
+            let vendor = Vendor::queue([vec![send(sse_head()), send(chunked(openai_events(true).concat())), end]]);
+            let gateway = openai_gateway(&vendor, "timeouts: {idle_ms: 300}", driver);
+            let asked = chat_of("chat", r#","stream":true,"stream_options":{"include_usage":true}"#);
+            let answer = gateway.client().ask(asked).whole(200);
+            assert_eq!(answer.text(), openai_events(true).concat());
+            vendor.wait_until_left();
+            let event = gateway.stop_with_one_event();
+            assert!(event.is_null("error"), "{event:?}");
+            assert_eq!((event.count("status"), event.text("usage_source")), (200, "provider".to_owned()));
         }
     });
 }
@@ -494,11 +540,14 @@ fn clients_that_dawdle_are_told_so() {
 const PIECE: usize = 256 * 1024;
 const PIECES: usize = 256;
 
+const FLOOD_END: &str = "data: [DONE]\n\n";
+
 /// 64 MiB in events, far beyond what the sockets in between hold.
 fn flood() -> Script {
     let event = format!(": {}\n\n", "x".repeat(PIECE - 4));
     let pieces = std::iter::repeat_n(send(chunked(event)), PIECES);
-    [send(sse_head())].into_iter().chain(pieces).chain([send(chunked(""))]).collect()
+    let end = [send(chunked(FLOOD_END)), send(chunked(""))];
+    [send(sse_head())].into_iter().chain(pieces).chain(end).collect()
 }
 
 /// Waits until the vendor can't go on sending; how much it could.
@@ -532,7 +581,7 @@ fn a_slow_reader_slows_its_vendor_down_and_fills_no_memory() {
         let grown = resident_bytes(&gateway).saturating_sub(before);
         assert!(grown < 16 * 1024 * 1024, "it holds {grown} bytes for one slow reader");
         let answer = client.answer().whole(200);
-        assert_eq!(answer.body.len(), PIECE * PIECES);
+        assert_eq!(answer.body.len(), PIECE * PIECES + FLOOD_END.len());
         let event = gateway.stop_with_one_event();
         assert!(event.is_null("error") && event.number("client_wait_ms") >= 300.0, "{event:?}");
     });

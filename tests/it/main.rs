@@ -18,3 +18,4 @@ mod tail;
 mod tidy;
 mod tls;
 mod tutorial;
+mod ways;

@@ -332,6 +332,7 @@ fn every_event_has_every_field() {
         "target_id",
         "timestamp",
         "tokens",
+        "translation",
         "ttft_ms",
         "upstream_model",
         "upstream_ms",

@@ -38,6 +38,16 @@ pub fn error_body(dialect: Dialect, fault: &Fault, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the body of an answer that refuses a request for its path or method, which is no fault of an exchange, in the
+/// client's `dialect`.
+pub fn refusal_body(dialect: Dialect, status: u16, message: &str, out: &mut Vec<u8>) {
+    match (dialect, status) {
+        (Dialect::OpenAi, _) => write_openai(message, openai_type(Class::Request), None, None, out),
+        (Dialect::Anthropic, 404) => write_anthropic(message, anthropic_type(Class::Model), out),
+        (Dialect::Anthropic, _) => write_anthropic(message, anthropic_type(Class::Request), out),
+    }
+}
+
 /// Appends the event that ends a stream which can't go on, in the client's `dialect`. After it the connection has to be
 /// aborted: official clients raise on the event, and 13 of 16 take a clean end for a whole answer.
 pub fn error_event(dialect: Dialect, fault: &Fault, out: &mut Vec<u8>) {
@@ -124,6 +134,7 @@ const fn class(kind: Kind) -> Class {
         | Kind::AnswerTooLarge
         | Kind::AnswerContentCoded
         | Kind::VendorErrorInStream
+        | Kind::VendorErrorInAnswer
         | Kind::Internal => Class::Server,
     }
 }

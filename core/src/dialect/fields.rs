@@ -66,6 +66,28 @@ pub const fn required(vendor: Dialect) -> Option<(&'static str, &'static str)> {
     }
 }
 
+/// The fields in which a client's library looks for the id of its request.
+pub const fn request_id_fields(client: Dialect) -> &'static [&'static str] {
+    match client {
+        Dialect::OpenAi => &["x-request-id"],
+        Dialect::Anthropic => &["x-request-id", "request-id"],
+    }
+}
+
+/// How the id of an answer begins in a client's language.
+pub const fn answer_id_prefix(client: Dialect) -> &'static str {
+    match client {
+        Dialect::OpenAi => "chatcmpl-",
+        Dialect::Anthropic => "msg_",
+    }
+}
+
+/// The language that a client speaks if it sends this header field; none if the field doesn't tell. Anthropic's clients
+/// name the version of the API in every request.
+pub fn shown_by(name: &[u8]) -> Option<Dialect> {
+    name.eq_ignore_ascii_case(b"anthropic-version").then_some(Dialect::Anthropic)
+}
+
 /// Whether a client's header field goes on to a vendor.
 pub fn passes_to_vendor(name: &[u8], vendor: Dialect) -> bool {
     is_one_of(name, &TO_ANY_VENDOR)
@@ -193,6 +215,12 @@ mod tests {
                 assert!(passes_to_vendor(name.as_bytes(), dialect));
             }
         }
+    }
+
+    #[test]
+    fn a_client_of_anthropics_shows_it() {
+        assert_eq!(shown_by(b"Anthropic-Version"), Some(Dialect::Anthropic));
+        assert_eq!(shown_by(b"anthropic-beta").or(shown_by(b"openai-organization")), None);
     }
 
     #[test]

@@ -19,9 +19,10 @@ mod report;
 
 pub use anthropic::MAX_TOKENS_DEFAULT;
 pub use chat::{Naming, Wanted};
-pub use errors::{error_body, error_event};
+pub use errors::{error_body, error_event, refusal_body};
 pub use fields::{
-    ANTHROPIC_VERSION, Credential, credential, is_request_id, passes_to_client, passes_to_vendor, path, required,
+    ANTHROPIC_VERSION, Credential, answer_id_prefix, credential, is_request_id, passes_to_client, passes_to_vendor,
+    path, request_id_fields, required, shown_by,
 };
 pub use identity::{Look, Seen};
 pub use report::Report;

@@ -28,13 +28,14 @@ impl Report {
         &self.dropped
     }
 
-    /// Appends the value of the header `x-kt-translation`: `approximated=a,b; dropped=c`. Nothing for an empty report.
+    /// Appends the value of the header `x-kt-translation`: `approximated=a,b; dropped=c`, in ASCII. Nothing for an empty
+    /// report.
     pub fn write_header(&self, out: &mut Vec<u8>) {
         let lists = [("approximated=", &self.approximated), ("dropped=", &self.dropped)];
         for (nth, (name, paths)) in lists.into_iter().filter(|(_, paths)| !paths.is_empty()).enumerate() {
             out.extend_from_slice(if nth == 0 { b"" } else { b"; " });
             out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(paths.join(",").as_bytes());
+            out.extend_from_slice(paths.join(",").replace('…', "...").as_bytes());
         }
     }
 
@@ -83,5 +84,8 @@ mod tests {
         }
         assert_eq!(report.dropped().len(), REPORT_PATHS_MAX);
         assert_eq!(report.dropped().last().map(|path| &**path), Some("…"));
+        header.clear();
+        report.write_header(&mut header);
+        assert!(header.is_ascii() && header.ends_with(b",..."));
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{Event, Gaps, Method, PolicyResult, Shed};
 use crate::config::plan::{Arm, Group, Plan};
+use crate::dialect::Report;
 use crate::fault::{Kind, Phase};
 use crate::json::escape_into;
 use crate::tally::Usage;
@@ -54,6 +55,7 @@ impl Event {
         line.number_or_null("weight", arm.map(|arm| u64::from(arm.weight)));
         self.write_assignment(group, arm, &mut line);
         line.config_version(plan);
+        write_translation(self.translation.as_deref(), &mut line);
         line.bool("stream", self.stream);
         line.number("status", u64::from(self.status));
         write_error(self.error, &mut line);
@@ -90,6 +92,15 @@ impl Event {
         assignment.text_or_null("epoch", group.map(|group| &*group.epoch));
         assignment.close();
     }
+}
+
+/// `null` where nothing was translated; two empty lists where everything was carried.
+fn write_translation(report: Option<&Report>, line: &mut Object<'_>) {
+    let Some(report) = report else { return line.null("translation") };
+    let mut translation = line.object("translation");
+    translation.texts("approximated", report.approximated());
+    translation.texts("dropped", report.dropped());
+    translation.close();
 }
 
 fn write_error(error: Option<(Kind, Phase)>, line: &mut Object<'_>) {
@@ -272,6 +283,16 @@ impl<'a> Object<'a> {
         }
     }
 
+    fn texts(&mut self, name: &'static str, values: &[Box<str>]) {
+        self.key(name);
+        self.out.push(b'[');
+        for value in values {
+            escape_into(self.out, value);
+            self.out.push(b',');
+        }
+        end(self.out, b']');
+    }
+
     fn number(&mut self, name: &'static str, value: u64) {
         self.key(name);
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
@@ -437,6 +458,7 @@ mod tests {
             "weight":30,
             "assignment":{"method":"block","slot":19,"unit_hash":null,"propensity":0.3,"epoch":"0123456789abcdef"},
             "config_version":"3-9f2c00112233",
+            "translation":{"approximated":[],"dropped":[]},
             "stream":true,
             "status":502,
             "error":{"side":"upstream","kind":"answer_torn","phase":"stream"},
@@ -483,6 +505,7 @@ mod tests {
             "weight":null,
             "assignment":{"method":"none","slot":null,"unit_hash":null,"propensity":null,"epoch":null},
             "config_version":"3-9f2c00112233",
+            "translation":null,
             "stream":false,
             "status":400,
             "error":{"side":"client","kind":"malformed_json","phase":"body"},
@@ -634,6 +657,7 @@ mod tests {
             upstream_model: Some("claude-sonnet-4".into()),
             method: Method::Block,
             slot: Some(19),
+            translation: Some(Box::default()),
             stream: true,
             status: 502,
             error: Some((Kind::AnswerTorn, Phase::Stream)),
@@ -677,6 +701,7 @@ mod tests {
             upstream_model: None,
             method: Method::None,
             slot: None,
+            translation: None,
             stream: false,
             status: 400,
             error: Some((Kind::MalformedJson, Phase::Body)),

@@ -50,11 +50,11 @@ pub struct Judgement {
     pub blocked: Option<Fault>,
 }
 
-/// Judges every text of a request's `messages`, whoever said it. Without policies it costs nothing.
+/// Judges every text of a request's `inputs`, whoever said it. Without policies it costs nothing.
 ///
 /// `group` is the name of the request's group. Every string value counts as text: roles and links are read as well,
 /// which is harmless, and no text can hide in a field nobody thought of.
-pub fn judge(policies: &[Policy], group: &str, messages: Value<'_>) -> Judgement {
+pub fn judge<'b>(policies: &[Policy], group: &str, inputs: impl IntoIterator<Item = Value<'b>>) -> Judgement {
     let mut results: Box<[PolicyResult]> = (0..)
         .zip(policies)
         .filter(|(_, policy)| policy.applies_to(group))
@@ -63,7 +63,7 @@ pub fn judge(policies: &[Policy], group: &str, messages: Value<'_>) -> Judgement
     if results.is_empty() {
         return Judgement::default();
     }
-    for text in messages.strings().filter_map(Value::to_str) {
+    for text in inputs.into_iter().flat_map(Value::strings).filter_map(Value::to_str) {
         for result in results.iter_mut().filter(|result| !result.flagged) {
             policies[result.policy as usize].read(&text, result);
         }
@@ -160,7 +160,7 @@ mod tests {
         let body = format!(r#"{{"messages":{messages},"other":"subhuman"}}"#);
         let mut scratch = Scratch::default();
         let messages = scan(body.as_bytes(), &mut scratch).unwrap().get("messages").unwrap();
-        judge(policies, "group", messages)
+        judge(policies, "group", [messages])
     }
 
     #[test]

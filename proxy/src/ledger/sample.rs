@@ -28,6 +28,7 @@ pub(super) fn event(core: u32, at_ns: u64) -> Event {
         upstream_model: None,
         method: Method::None,
         slot: None,
+        translation: None,
         stream: false,
         status: 200,
         error: None,

@@ -18,8 +18,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use answers::{
-    ANTHROPIC_TOKENS, OPENAI_TOKENS, anthropic, anthropic_error, anthropic_events, chunked, http, openai,
-    openai_events, openai_stream, openai_whole, sse_head,
+    ANTHROPIC_TOKENS, OPENAI_TOKENS, anthropic, anthropic_error, anthropic_events, anthropic_whole, chunked, http,
+    openai, openai_events, openai_stream, openai_whole, sse_head,
 };
 pub(crate) use client::{Answer, Client, End, chat, chat_of, post, request};
 pub(crate) use gateway::{Config, Event, Gateway, Output, Setup, State, kt, shell};

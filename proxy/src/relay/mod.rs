@@ -1,0 +1,121 @@
+//! The answer on its way back: as it is, or through a translator.
+//!
+//! What one read of the vendor's connection completed goes to the client in one write, at once; an event that isn't
+//! whole waits for its rest. The next read starts when the client has taken the last write, so a slow reader slows its
+//! vendor down and fills no memory.
+//!
+//! On the way as it is, bytes are never changed: usage and content are read beside the stream, and the only thing ever
+//! left out is the usage chunk that the gateway itself had asked for.
+//!
+//! [`heading`] is what stands before a body, `whole` an answer that is no stream, `stream` one that is.
+
+pub mod heading;
+mod stream;
+mod whole;
+
+use kt_core::dialect::{self, Crossing, Dialect, Wanted};
+use kt_core::endpoint::Endpoint;
+use kt_core::fault::{Fault, Kind, Phase};
+use kt_core::http1::head::Known;
+
+use crate::upstream::{Answer, Company};
+use crate::worker::Lane;
+
+pub use heading::{Heading, VIA, write_chosen, write_request_id};
+
+/// What an answer goes through.
+#[derive(Clone, Copy, Debug)]
+pub struct Mode {
+    /// What was asked; its language is the client's.
+    pub endpoint: Endpoint,
+    /// Whether a stream was asked for.
+    pub stream: bool,
+    /// Whether the vendor's language is the same.
+    pub way: Way,
+}
+
+/// How an answer comes back.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    /// As it is. If the usage of a stream was asked for by the gateway alone, its chunk is left out.
+    AsItIs {
+        /// Whether it was.
+        removes_usage_chunk: bool,
+    },
+    /// From the vendor's language to the client's, as the request wants it.
+    Translated(Crossing, Wanted),
+}
+
+/// An answer that went out whole.
+#[derive(Debug)]
+pub struct Relayed {
+    /// Its status.
+    pub status: u16,
+    /// What the vendor said went wrong within it, for the record; the client has seen it.
+    pub note: Option<Fault>,
+}
+
+/// Passes the vendor's answer to the client, whole.
+///
+/// # Errors
+///
+/// Why it could not be; [`crate::client::Client::answer_begun`] tells whether the client has seen a part of it.
+pub async fn answer(
+    mut answer: Answer,
+    mode: Mode,
+    heading: &Heading<'_>,
+    lane: &Lane,
+    company: &mut Company<'_>,
+) -> Result<Relayed, Fault> {
+    if let Some((_, id)) = answer.end_to_end().find(|(name, _)| dialect::is_request_id(name)) {
+        company.record.vendor_says_id(&String::from_utf8_lossy(id));
+    }
+    let status = answer.status();
+    let is_success = status < 400;
+    let is_coded = answer.field(Known::ContentEncoding).is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+    let is_stream = match answer.field(Known::ContentType) {
+        Some(content_type) => is_event_stream(content_type),
+        // A vendor that names no type sends what it was asked for.
+        None => mode.stream && is_success,
+    };
+    let note = match mode.way {
+        Way::AsItIs { .. } if is_stream && !is_coded => stream::pass(&mut answer, mode, heading, company).await?,
+        Way::AsItIs { .. } => {
+            let watched = (is_success && !is_coded).then_some(mode.endpoint);
+            whole::pass(&mut answer, watched, heading, company).await?
+        }
+        Way::Translated(..) if is_coded => return Err(Fault::new(Kind::AnswerContentCoded, Phase::FirstByte)),
+        Way::Translated(..) if is_success && is_stream != mode.stream => {
+            let why = if is_stream { "a stream that nobody asked for" } else { "no stream, though one was asked for" };
+            return Err(Fault::with(Kind::AnswerNotUnderstood, Phase::FirstByte, why));
+        }
+        Way::Translated(..) if is_success && is_stream => stream::pass(&mut answer, mode, heading, company).await?,
+        Way::Translated(crossing, wanted) => {
+            whole::translate(&mut answer, crossing, wanted, heading, company).await?;
+            None
+        }
+    };
+    answer.done(lane, company.limits);
+    Ok(Relayed { status, note })
+}
+
+fn is_event_stream(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+impl Company<'_> {
+    /// Sends a part of the answer that was read at `read_ns`; gives the buffer back, empty.
+    async fn pass(&mut self, out: Vec<u8>, read_ns: u64) -> Result<Vec<u8>, Fault> {
+        let began = self.worker.now_ns();
+        let (sent, out) = self.client.answer(out, self.limits).await;
+        sent?;
+        self.record.passed_on(read_ns, began, self.worker.now_ns());
+        Ok(out)
+    }
+
+    /// An id for a translated answer; the vendor's would claim to be of the client's language.
+    fn draw_answer_id(&self, client: Dialect) -> String {
+        [dialect::answer_id_prefix(client), &self.worker.draw_request_id()["req_".len()..]].concat()
+    }
+}

@@ -1,0 +1,103 @@
+//! An answer that is no stream.
+
+use kt_core::dialect::{self, Crossing, Naming, Wanted};
+use kt_core::endpoint::Endpoint;
+use kt_core::fault::{Fault, Kind, Phase};
+use kt_core::json::Watch;
+use kt_core::limits::KIB;
+use kt_core::tally::UsageSource;
+use kt_core::witness;
+
+use super::heading::{Framing, Heading, frame};
+use crate::upstream::{Answer, Company, More};
+
+/// Longest `usage`, `model` or `error` value that is looked at in an answer passing by.
+const CAPTURE_BYTES_MAX: usize = 4 * KIB;
+
+/// Passes a body as it comes. Of an answer to `watched` it is noted what it cost, and the failure that it tells of, if
+/// it does so under a status of success.
+pub(super) async fn pass(
+    answer: &mut Answer,
+    watched: Option<Endpoint>,
+    heading: &Heading<'_>,
+    company: &mut Company<'_>,
+) -> Result<Option<Fault>, Fault> {
+    let framing = match (answer.status(), answer.length()) {
+        (204 | 304, _) => Framing::Nothing,
+        (_, Some(length)) => Framing::Length(length),
+        (_, None) => heading.framing_of_unknown_length(),
+    };
+    let mut watch = watched.map(|endpoint| (endpoint, Watch::new(&["usage", "model", "error"], CAPTURE_BYTES_MAX)));
+    let mut note = None;
+    let mut payload = Vec::new();
+    let mut more = answer.take_read(&mut payload)?;
+    if payload.is_empty() && more == More::Yes {
+        more = answer.read(&mut payload, company).await?;
+    }
+    let mut out = heading.head_of(answer, None, framing, company);
+    loop {
+        if let Some((_, watch)) = &mut watch {
+            watch.push(&payload);
+        }
+        frame(&mut out, &payload, framing, more);
+        if more == More::No {
+            company.record.vendor_finished();
+            note = watch.as_ref().and_then(|(endpoint, watch)| account(*endpoint, watch, company));
+        }
+        out = company.pass(out, answer.read_ns).await?;
+        if more == More::No {
+            return Ok(note);
+        }
+        payload.clear();
+        more = answer.read(&mut payload, company).await?;
+    }
+}
+
+/// Notes what was seen, and returns the vendor's own failure.
+fn account(endpoint: Endpoint, watch: &Watch, company: &mut Company<'_>) -> Option<Fault> {
+    if let Some(usage) = watch.captured("usage").and_then(|raw| witness::usage(endpoint, raw)) {
+        company.record.vendor_says_usage(usage);
+    }
+    let model = watch.captured("model").and_then(|raw| std::str::from_utf8(raw).ok());
+    if let Some(model) = model.and_then(|raw| raw.strip_prefix('"')?.strip_suffix('"')) {
+        company.record.vendor_says_model(model);
+    }
+    let failed = watch.captured("error").is_some_and(|raw| raw != b"null");
+    failed.then(|| Fault::new(Kind::VendorErrorInAnswer, Phase::Stream))
+}
+
+/// Reads an answer or an error whole, and translates it.
+pub(super) async fn translate(
+    answer: &mut Answer,
+    crossing: Crossing,
+    wanted: Wanted,
+    heading: &Heading<'_>,
+    company: &mut Company<'_>,
+) -> Result<(), Fault> {
+    let mut payload = Vec::new();
+    let mut more = answer.take_read(&mut payload)?;
+    while more == More::Yes {
+        if payload.len() > company.limits.answer_bytes_max {
+            return Err(Fault::new(Kind::AnswerTooLarge, Phase::Stream));
+        }
+        more = answer.read(&mut payload, company).await?;
+    }
+    company.record.vendor_finished();
+    let mut body = Vec::with_capacity(payload.len() + KIB);
+    if answer.status() < 400 {
+        let id = company.draw_answer_id(heading.client);
+        let naming = Naming { id: &id, created: company.worker.clock.unix_seconds(), model: &heading.chosen.arm.model };
+        let said = dialect::translate_answer(crossing, &payload, &naming, wanted, &mut body)?;
+        if said.usage_source != UsageSource::None {
+            company.record.vendor_says_usage(said.usage);
+        }
+        if let Some(model) = &said.model {
+            company.record.vendor_says_model(model);
+        }
+    } else {
+        dialect::translate_error(crossing, answer.status(), &payload, &mut body);
+    }
+    let mut out = heading.head_of(answer, Some("application/json"), Framing::Length(body.len() as u64), company);
+    out.extend_from_slice(&body);
+    company.pass(out, answer.read_ns).await.map(drop)
+}
