@@ -5,13 +5,17 @@
 //! the way of a rewrite, and a mistake in its parser can't hide itself from a test.
 
 mod clients;
+mod connections;
 mod drain;
-mod edges;
+mod endpoints;
 mod faults;
 mod harness;
 mod lint;
+mod refusals;
 mod reload;
 mod replay;
+mod replies;
+mod requests;
 mod secrets;
 mod start;
 mod tail;

@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, HandshakeKind};
 
 use super::json::{Json, json};
-use super::{Conduit, OPENAI_TOKENS, PATIENCE};
+use super::{Conduit, Gateway, OPENAI_TOKENS, PATIENCE};
 
 /// A client's connection.
 pub(crate) struct Client {
@@ -58,6 +58,9 @@ pub(crate) fn request(line: &str, fields: &[&str], body: Option<&[u8]>) -> Vec<u
     [out.as_bytes(), body.unwrap_or_default()].concat()
 }
 
+/// The messages of a small chat completion, as a field of its body.
+pub(crate) const MESSAGES: &str = r#""messages":[{"role":"user","content":"Hello"}]"#;
+
 /// A chat completion with this body.
 pub(crate) fn post(body: impl AsRef<[u8]>) -> Vec<u8> {
     request("POST /v1/chat/completions", &[], Some(body.as_ref()))
@@ -71,6 +74,19 @@ pub(crate) fn chat(model: &str) -> Vec<u8> {
 /// The same with further fields of the body, as `,"stream":true`.
 pub(crate) fn chat_of(model: &str, fields: &str) -> Vec<u8> {
     post(format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"Hello"}}]{fields}}}"#))
+}
+
+/// Asks what the gateway refuses by itself: checks the refusal's form, and that the connection ends in order behind it.
+#[track_caller]
+pub(crate) fn refuses(gateway: &Gateway, asked: &[u8], status: u16, code: &str, retry: bool) -> Answer {
+    let mut client = gateway.client();
+    let answer = client.ask(asked);
+    let shown = String::from_utf8_lossy(&asked[..asked.len().min(300)]).into_owned();
+    assert_eq!(answer.error(status), code, "{shown}");
+    assert_eq!(answer.field("connection"), Some("close"), "{shown}");
+    assert_eq!(answer.field("x-should-retry"), (!retry).then_some("false"), "{shown}");
+    assert!(client.is_closed(), "closed in order: {shown}");
+    answer
 }
 
 impl Client {

@@ -278,6 +278,11 @@ impl Gateway {
         }
     }
 
+    /// One with the group `chat` of one arm at a vendor who speaks OpenAI's language, running.
+    pub(crate) fn before(vendor: &Vendor) -> Self {
+        Self::with(Config::openai(vendor, "", "")).start()
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address

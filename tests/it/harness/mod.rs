@@ -21,7 +21,7 @@ pub(crate) use answers::{
     ANTHROPIC_TOKENS, OPENAI_TOKENS, anthropic, anthropic_error, anthropic_events, anthropic_whole, chunked, http,
     openai, openai_events, openai_stream, openai_whole, sse_head,
 };
-pub(crate) use client::{Answer, Client, End, chat, chat_of, post, request};
+pub(crate) use client::{Answer, Client, End, MESSAGES, chat, chat_of, post, refuses, request};
 pub(crate) use gateway::{Config, Event, Gateway, Output, Setup, State, kt, shell};
 pub(crate) use json::{Json, json, lines, raw_fields};
 pub(crate) use tls::{Authority, Conduit, Identity};
