@@ -82,6 +82,9 @@ limits! {
     /// bits counts as one address, for a single host has as many as it likes. 0 is no bound, the default: many users may
     /// sit behind one proxy.
     connections_per_address_max: usize = 0, at most 1_000_000;
+    /// Descriptors kept for what is no connection: config and key files, the log, the admin door, resolvers. When only
+    /// these are left, idle vendor connections are given up and new clients wait in the kernel.
+    spare_descriptors: usize = 64, at most 1_000_000;
 }
 
 const HOUR_MS: u64 = 3_600_000;
@@ -105,6 +108,9 @@ pub const TARGET_BYTES_MAX: usize = 8 * KIB;
 pub const METHOD_BYTES_MAX: usize = 32;
 /// What `head_fields_max` may be set to at most; a larger value counts as this one. Fields are parsed on the stack.
 pub const HEAD_FIELDS_CEILING: usize = 512;
+/// Largest body that is read only to be thrown away, where a path has no use for one: what keeps a connection alive may not
+/// cost more than a new one.
+pub const DISCARDED_BYTES_MAX: usize = 64 * KIB;
 /// Longest line that starts a chunk, its extensions included.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Largest trailer section after the last chunk. Trailers are read and dropped.

@@ -2,9 +2,9 @@
 //!
 //! It knows HTTP but no vendor, no policy and no route. A request is read whole before anybody else sees it.
 
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::ops::Range;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use kt_core::config::plan::Chosen;
@@ -14,7 +14,7 @@ use kt_core::http1::body::BodyReader;
 use kt_core::http1::framing::{self, RequestBody};
 use kt_core::http1::head::{Fields, Known, RequestHead, Search, Version};
 use kt_core::http1::write;
-use kt_core::limits::{KIB, Limits, REQUEST_ID_BYTES_MAX};
+use kt_core::limits::{DISCARDED_BYTES_MAX, KIB, Limits, REQUEST_ID_BYTES_MAX};
 
 use crate::deadline::Wait;
 use crate::greeting;
@@ -137,6 +137,15 @@ fn slowest(bytes: usize, limits: &Limits) -> Duration {
     Duration::from_secs(bytes as u64 / limits.bytes_per_second_min)
 }
 
+/// What became of a body that nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discarded {
+    /// It has been read; the next request follows.
+    All,
+    /// It is still under way, or a part of it is.
+    Nothing,
+}
+
 /// What a connection brings next.
 pub enum Next {
     /// A request whose head is understood.
@@ -245,6 +254,31 @@ impl Client {
         }
     }
 
+    /// Reads the body of `request` and throws it away, for an answer that doesn't hang on it. A body that would take more
+    /// than a moment is left: a large one, and one that the client holds back until it is told to go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_body`].
+    pub async fn discard_body(&mut self, request: &mut Request, limits: &Limits) -> Result<Discarded, Fault> {
+        let framing = framing::of_request(&request.head, &request.fields, &request.bytes, limits)
+            .map_err(|kind| Fault::new(kind, Phase::Body))?;
+        let is_left = match framing {
+            RequestBody::None | RequestBody::Length(0) => return Ok(Discarded::All),
+            RequestBody::Length(length) => length > DISCARDED_BYTES_MAX as u64,
+            RequestBody::Chunked => false,
+        };
+        if is_left || request.head.expects_continue {
+            return Ok(Discarded::Nothing);
+        }
+        let small = Limits { body_bytes_max: limits.body_bytes_max.min(DISCARDED_BYTES_MAX), ..limits.clone() };
+        match self.read_body(request, &small).await {
+            Ok(()) => Ok(Discarded::All),
+            Err(fault) if fault.kind == Kind::BodyTooLarge => Ok(Discarded::Nothing),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// The body stays behind the head, where it was read to.
     async fn take_by_length(&mut self, request: &mut Request, length: usize, pace: Pace<'_>) -> Result<(), Fault> {
         let end = request.head.len + length;
@@ -308,14 +342,17 @@ impl Client {
     /// isn't read further, and so isn't watched: its next request waits in the inbox, and the rest in the kernel. The
     /// wait may be given up.
     pub async fn gone(&mut self) {
-        let ended = poll_fn(|cx| {
-            if !self.wire.is_reading() && !self.wire.inbox().is_empty() {
-                return Poll::Ready(false);
-            }
-            self.wire.poll_fill(cx).map(|came| matches!(came, Ok(0) | Err(_)))
-        });
-        if !ended.await {
-            pending::<()>().await;
+        poll_fn(|cx| self.poll_gone(cx)).await;
+    }
+
+    /// As [`Self::gone`].
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.wire.is_reading() && !self.wire.inbox().is_empty() {
+            return Poll::Pending;
+        }
+        match self.wire.poll_fill(cx) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(1..)) | Poll::Pending => Poll::Pending,
         }
     }
 

@@ -46,6 +46,8 @@ pub fn of(method: &Method, path: &[u8]) -> Purpose {
         (b"/healthz", None) => Local::Alive,
         (b"/readyz", None) => Local::Ready,
         (b"/health", None) => Local::Health,
+        // It would say the request back, keys and all (RFC 9110 section 9.3.8).
+        (_, None) if *method == Method::TRACE => Local::WrongMethod("GET, HEAD, POST"),
         (_, None) => Local::Unknown,
     };
     match local {

@@ -19,7 +19,7 @@ use kt_core::record::Record;
 use kt_core::route;
 use kt_core::tally;
 
-use crate::client::{Client, Next, Request};
+use crate::client::{Client, Discarded, Next, Request};
 use crate::endpoint::{self, Local, Purpose};
 use crate::greeting;
 use crate::outgoing::{self, Composed};
@@ -83,7 +83,7 @@ async fn answer(worker: &Rc<Worker>, client: &mut Client, request: Request) -> A
         }
         Purpose::Local(local) => {
             count(&worker.counters.others);
-            answer_locally(worker, &serving, client, &request, local).await
+            answer_locally(worker, &serving, client, request, local).await
         }
     }
 }
@@ -233,21 +233,29 @@ async fn conclude(
     }
 }
 
-/// Answers what the gateway says of itself. A request with a body is answered without reading it, so that was its last.
+/// Answers what the gateway says of itself. A body is of no use to it, but has to be a good one all the same.
 async fn answer_locally(
     worker: &Worker,
     serving: &Serving,
     client: &mut Client,
-    request: &Request,
+    mut request: Request,
     local: Local,
 ) -> After {
     let limits = &serving.plan().limits;
-    let dialect = endpoint::dialect_of(request);
-    let has_body = request.field(Known::ContentLength).is_some() || request.field(Known::TransferEncoding).is_some();
-    let (reply, keeps) = match (local, identify(serving.plan(), request)) {
+    let dialect = endpoint::dialect_of(&request);
+    let (reply, keeps) = match (local, identify(serving.plan(), &request)) {
         // The models are for those who may ask them.
         (Local::Models, Err(fault)) => (endpoint::refusal(&fault, dialect), false),
-        _ => (endpoint::reply(local, dialect, worker, serving.plan()), !has_body && keeps_alive(worker, request)),
+        _ => match client.discard_body(&mut request, limits).await {
+            Ok(discarded) => {
+                let keeps = discarded == Discarded::All && keeps_alive(worker, &request);
+                (endpoint::reply(local, dialect, worker, serving.plan()), keeps)
+            }
+            Err(fault) => {
+                client.refuse(&fault, dialect, None, None, limits).await;
+                return After::Linger;
+            }
+        },
     };
     let out = reply.write(&request.head.method, keeps);
     match (client.send(out, limits).await.0, keeps) {

@@ -29,6 +29,23 @@ fn the_gateways_own_paths_answer_and_are_not_logged() {
         answer.error(405);
         assert_eq!(answer.field("allow"), Some(allow), "{method} {path}");
     }
+    // What would say the request back, with the keys in it, is refused everywhere.
+    for path in ["/v1/chat/completions", "/healthz", "/nothing"] {
+        client.send(request(&format!("TRACE {path}"), &["X-Api-Key: sk-of-the-client"], None));
+        let answer = client.answer();
+        answer.error(405);
+        assert!(answer.field("allow").is_some() && !format!("{answer:?}").contains("sk-of"), "{answer:?}");
+    }
+    // A small body is of no use to these paths, and no reason to close; one that is held back or large is left.
+    client.ask(request("POST /nothing", &[], Some(b"hello"))).error(404);
+    client
+        .ask(b"POST /nothing HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
+        .error(404);
+    for left in ["Content-Length: 5\r\nExpect: 100-continue", "Content-Length: 70000"] {
+        let mut client = gateway.client();
+        let answer = client.ask(format!("POST /nothing HTTP/1.1\r\nHost: a\r\n{left}\r\n\r\n"));
+        assert_eq!((answer.error(404), answer.field("connection")), (String::new(), Some("close")));
+    }
     ask(&mut client, "GET", "/v1/chat/completion").error(404);
     ask(&mut client, "POST", "/").error(404);
     assert_eq!(gateway.stop(), []);

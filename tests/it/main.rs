@@ -11,6 +11,7 @@ mod endpoints;
 mod faults;
 mod harness;
 mod lint;
+mod malformed;
 mod refusals;
 mod reload;
 mod replay;

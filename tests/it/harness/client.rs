@@ -183,6 +183,39 @@ impl Client {
         answer
     }
 
+    /// Sends one thing after another, each when the one before has been answered, and then no more; all answers until the
+    /// connection ends, which it has to.
+    pub(crate) fn play(mut self, steps: &[Vec<u8>]) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        for (number, step) in (1..).zip(steps) {
+            // Whoever has been refused may find the connection closed.
+            let _ = self.stream.write_all(step);
+            if number == steps.len() {
+                let _ = self.stream.end_writing();
+            }
+            while let Some(answer) = self.next_answer() {
+                answers.push(answer);
+                if number < steps.len() {
+                    break;
+                }
+            }
+        }
+        answers
+    }
+
+    /// The next answer, none at the end.
+    fn next_answer(&mut self) -> Option<Answer> {
+        while find(&self.inbox, b"\r\n\r\n").is_none() {
+            match self.fill() {
+                Ok(1..) => {}
+                Ok(0) => return None,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("neither answered nor closed: {error}"),
+            }
+        }
+        Some(self.answer())
+    }
+
     /// Waits until `text` has come, and leaves it to be read with its answer.
     pub(crate) fn wait_for(&mut self, text: &str) {
         while find(&self.inbox, text.as_bytes()).is_none() {
@@ -191,6 +224,25 @@ impl Client {
                 end => panic!("{text:?} never came: {end:?} after {:?}", String::from_utf8_lossy(&self.inbox)),
             }
         }
+    }
+
+    /// Whether nothing has come, not even the end.
+    pub(crate) fn has_nothing(&mut self) -> bool {
+        let tcp = self.stream.tcp();
+        tcp.set_nonblocking(true).expect("it is TCP");
+        let peeked = tcp.peek(&mut [0]);
+        tcp.set_nonblocking(false).expect("it is TCP");
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Sends bytes, if the gateway still takes them.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Reads a few bytes of whatever comes and throws them away; false at the end.
+    pub(crate) fn sip(&mut self) -> bool {
+        self.stream.read(&mut [0; 1024]).is_ok_and(|came| came > 0)
     }
 
     /// Waits for the end of the connection, behind the last answer: whether it was closed in order.
