@@ -80,7 +80,7 @@ impl Engine {
         }
         let mut refusal = String::new();
         for engine in Self::RINGS {
-            match engine.ring().build(8) {
+            match engine.ring().build(RING_ENTRIES) {
                 Ok(_) if refusal.is_empty() => return Ok((engine, "the best this kernel offers".to_owned())),
                 Ok(_) => return Ok((engine, format!("this kernel refuses more: {refusal}"))),
                 Err(error) => refusal = error.to_string(),
@@ -231,38 +231,38 @@ impl Socket {
     ///
     /// The kernel's.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        loop {
-            match std::mem::replace(&mut self.inflow, Inflow::Turning) {
-                Inflow::Idle(mut half) => {
-                    let mut bytes = std::mem::take(&mut self.bytes);
-                    let room = bytes.capacity() - bytes.len();
-                    // Whoever collects something large has made room for just that.
-                    if room == 0 || (room < READ_BYTES / 4 && bytes.len() < 16 * READ_BYTES) {
-                        bytes.reserve(READ_BYTES.max(bytes.len()));
-                    }
-                    self.inflow = Inflow::Reading(Box::pin(async move {
-                        let (begin, end) = (bytes.len(), bytes.capacity());
-                        let (result, slice) = half.read(SliceMut::new(bytes, begin, end)).await;
-                        (half, result, slice.into_inner())
-                    }));
-                }
-                Inflow::Reading(mut reading) => {
-                    let Poll::Ready((half, result, bytes)) = reading.as_mut().poll(cx) else {
-                        self.inflow = Inflow::Reading(reading);
-                        return Poll::Pending;
-                    };
-                    self.inflow = Inflow::Idle(half);
-                    self.bytes = bytes;
-                    return Poll::Ready(result);
-                }
-                Inflow::Turning => unreachable!("every turn above puts a state back before it returns"),
-            }
-        }
+        self.reads().poll_fill(cx)
+    }
+
+    /// Its reading side alone.
+    pub fn reads(&mut self) -> Reads<'_> {
+        Reads { inflow: &mut self.inflow, bytes: &mut self.bytes }
     }
 
     /// Writes some of `bytes[range]`; gives the buffer back with how much went. To be awaited to its end.
     pub async fn write(&mut self, bytes: Vec<u8>, range: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
         let (result, slice) = self.outflow.write(bytes.slice(range)).await;
+        (result, slice.into_inner())
+    }
+
+    /// As [`Self::write`], and lets `meanwhile` read for as long as it takes.
+    pub async fn write_while(
+        &mut self,
+        bytes: Vec<u8>,
+        range: Range<usize>,
+        mut meanwhile: impl FnMut(&mut Reads<'_>, &mut Context<'_>),
+    ) -> (io::Result<usize>, Vec<u8>) {
+        let Self { inflow, bytes: read, outflow, .. } = self;
+        let mut reads = Reads { inflow, bytes: read };
+        let mut writing = pin!(outflow.write(bytes.slice(range)));
+        let (result, slice) = poll_fn(|cx| {
+            let written = writing.as_mut().poll(cx);
+            if written.is_pending() {
+                meanwhile(&mut reads, cx);
+            }
+            written
+        })
+        .await;
         (result, slice.into_inner())
     }
 
@@ -301,6 +301,54 @@ impl Socket {
             self.descriptor.0.shut_down(how);
             // Whatever the last read brings has no reader any more.
             let _ = poll_fn(|cx| self.poll_fill(cx)).await;
+        }
+    }
+}
+
+/// The reading side of a [`Socket`], for whoever reads while something is being written.
+pub struct Reads<'s> {
+    inflow: &'s mut Inflow,
+    bytes: &'s mut Vec<u8>,
+}
+
+impl Reads<'_> {
+    /// As [`Socket::bytes`].
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        self.bytes
+    }
+
+    /// As [`Socket::poll_fill`].
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            match std::mem::replace(self.inflow, Inflow::Turning) {
+                Inflow::Idle(mut half) => {
+                    let mut bytes = std::mem::take(self.bytes);
+                    let room = bytes.capacity() - bytes.len();
+                    // Whoever collects something large has made room for just that.
+                    if room == 0 || (room < READ_BYTES / 4 && bytes.len() < 16 * READ_BYTES) {
+                        bytes.reserve(READ_BYTES.max(bytes.len()));
+                    }
+                    *self.inflow = Inflow::Reading(Box::pin(async move {
+                        let (begin, end) = (bytes.len(), bytes.capacity());
+                        let (result, slice) = half.read(SliceMut::new(bytes, begin, end)).await;
+                        (half, result, slice.into_inner())
+                    }));
+                }
+                Inflow::Reading(mut reading) => {
+                    let Poll::Ready((half, result, bytes)) = reading.as_mut().poll(cx) else {
+                        *self.inflow = Inflow::Reading(reading);
+                        return Poll::Pending;
+                    };
+                    *self.inflow = Inflow::Idle(half);
+                    *self.bytes = bytes;
+                    return Poll::Ready(result);
+                }
+                Inflow::Turning => unreachable!("every turn above puts a state back before it returns"),
+            }
         }
     }
 }

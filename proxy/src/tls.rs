@@ -22,7 +22,7 @@ use rustls::{
     ClientConfig, ClientConnection, Connection, Error, InconsistentKeys, RootCertStore, ServerConfig, ServerConnection,
 };
 
-use crate::rt::Socket;
+use crate::rt::{Reads, Socket};
 
 /// Sessions that one core remembers, over all vendors.
 const SESSIONS_MAX: usize = 256;
@@ -102,14 +102,14 @@ impl Session {
     /// # Errors
     ///
     /// As [`crate::wire::Wire::poll_fill`].
-    pub fn poll_fill(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub fn poll_fill(&mut self, reads: &mut Reads<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         while !self.ended {
-            let came = ready!(socket.poll_fill(cx))?;
+            let came = ready!(reads.poll_fill(cx))?;
             if came == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             let before = self.inbox.len();
-            self.open(socket.bytes())?;
+            self.open(reads.bytes())?;
             let opened = self.inbox.len() - before;
             if opened > 0 {
                 return Poll::Ready(Ok(opened));

@@ -4,8 +4,11 @@
 //! ends, and the connection with it.
 
 use std::fmt::Display;
+use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
 use std::ops::Range;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -14,12 +17,12 @@ use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::body::BodyReader;
 use kt_core::http1::framing::{self, ResponseBody, ResponseFraming};
 use kt_core::http1::head::{Fields, Known, ResponseHead, Search};
-use kt_core::limits::Limits;
+use kt_core::limits::{COPY_BYTES_MAX, Limits};
 use kt_core::record::Record;
 
 use crate::client::Client;
 use crate::connect;
-use crate::deadline::Wait;
+use crate::deadline::{Descriptor, Wait};
 use crate::pool::{self, Idle};
 use crate::rt::{self, Either};
 use crate::tls::Session;
@@ -108,6 +111,28 @@ impl Company<'_> {
             Either::Right(()) => Err(Fault::new(Kind::ClientGone, phase)),
         }
     }
+
+    /// The same for what owns buffers and so has to be awaited to its end, which then comes at once: the vendor's
+    /// connection is ended.
+    async fn ending_if_gone<T>(
+        &mut self,
+        vendor: &Descriptor,
+        phase: Phase,
+        work: impl Future<Output = T>,
+    ) -> (T, Result<(), Fault>) {
+        let mut work = pin!(work);
+        let mut has_gone = false;
+        let value = poll_fn(|cx| {
+            let worked = work.as_mut().poll(cx);
+            if worked.is_pending() && !has_gone && self.client.poll_gone(cx).is_ready() {
+                has_gone = true;
+                vendor.shut_down(Shutdown::Both);
+            }
+            worked
+        });
+        let value = value.await;
+        (value, if has_gone { Err(Fault::new(Kind::ClientGone, phase)) } else { Ok(()) })
+    }
 }
 
 /// Asks `target`, over a connection of its pool or a fresh one, and waits for the head of the answer. A reused
@@ -138,6 +163,7 @@ pub async fn ask(
         let mut upstream = Upstream { wire: Some(wire), born, timeouts, total_due, reused, sent: Instant::now() };
         let head = match upstream.hand_over(outgoing, client_buffer, company).await {
             Ok(()) => upstream.head(company).await,
+            Err(fault) if fault.kind == Kind::SendFailed => upstream.early_head(fault, company).await,
             Err(fault) => Err(fault),
         };
         match head {
@@ -182,8 +208,12 @@ impl Company<'_> {
         let Some(tls) = &lane.tls else { return Ok(wire) };
         let session = Session::to(&target.base.host, tls).map_err(|e| of_target(Kind::TlsFailed, Phase::Tls, &e))?;
         wire.deadline().set(Wait::Tls, due);
-        // Awaited to its end, for its writes own their buffers; the deadline bounds it.
-        let (shaken, wire) = wire.handshake(session).await;
+        let vendor = wire.descriptor();
+        let ((shaken, wire), gone) = self.ending_if_gone(&vendor, Phase::Tls, wire.handshake(session)).await;
+        if gone.is_err() {
+            pool::give_up(wire);
+            return Err(Fault::new(Kind::ClientGone, Phase::Tls));
+        }
         let fired = wire.deadline().fired();
         wire.deadline().clear();
         let fault = match (shaken, fired) {
@@ -215,14 +245,26 @@ impl Upstream {
             headway: Duration::from_millis(self.timeouts.idle_ms),
             whole: Duration::from_millis(self.timeouts.first_byte_ms),
         };
+        // What the kernel takes at once is gone before anybody could say a word. The rest of a large request is of no use
+        // to a vendor that has turned it down already, nor to a client that has left.
+        let is_large = outgoing.pieces.iter().map(|(_, range)| range.len()).sum::<usize>() > COPY_BYTES_MAX;
         for (origin, range) in &outgoing.pieces {
             let buffer = match origin {
                 Origin::Copied => &mut outgoing.copied,
                 Origin::Client => &mut *client_buffer,
             };
             let bytes = std::mem::take(buffer);
-            let (sent, bytes) = self.wire().send(bytes, range.clone(), patience).await;
+            let (sent, bytes, gone) = if is_large {
+                let vendor = self.wire().descriptor();
+                let sending = self.wire().send_unless(bytes, range.clone(), patience, turns_down);
+                let ((sent, bytes), gone) = company.ending_if_gone(&vendor, Phase::Send, sending).await;
+                (sent, bytes, gone)
+            } else {
+                let (sent, bytes) = self.wire().send(bytes, range.clone(), patience).await;
+                (sent, bytes, Ok(()))
+            };
             *buffer = bytes;
+            gone?;
             if let Err(error) = sent {
                 return Err(self.blame(Phase::Send, Kind::SendFailed, Some(&error)));
             }
@@ -232,13 +274,33 @@ impl Upstream {
         Ok(())
     }
 
+    /// The head of an answer that came before the request was whole, though the connection has broken since: a vendor
+    /// that turns a request down needn't read the rest of it (RFC 9110 section 10.1.1, RFC 9112 section 9.5).
+    async fn early_head(&mut self, broken: Fault, company: &mut Company<'_>) -> Result<Head, Fault> {
+        company.record.handed_over(company.worker.now_ns());
+        match self.head(company).await {
+            Ok(head) => Ok(Head { framing: ResponseFraming { reusable: false, ..head.framing }, ..head }),
+            // There was none, and the connection broke: that says more.
+            Err(fault) if fault.kind == Kind::AnswerMissing => Err(broken),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Waits for the head of the answer; interim ones (1xx) are skipped.
     async fn head(&mut self, company: &mut Company<'_>) -> Result<Head, Fault> {
         let due = self.sent + Duration::from_millis(self.timeouts.first_byte_ms);
         let mut search = Search::default();
         let mut fields = Fields::default();
-        let mut any = false;
+        // Some of it may have come while the request was still being sent.
+        let mut any = !self.wire().is_reading() && !self.wire().inbox().is_empty();
         loop {
+            if any {
+                let read_ns = company.worker.now_ns();
+                company.record.vendor_read(read_ns);
+                if let Some(head) = self.parse_head(&mut search, &mut fields, company.limits)? {
+                    return self.take_head(head, fields, read_ns);
+                }
+            }
             self.wait_until(Wait::FirstByte, due);
             let filled = {
                 let wire = self.wire();
@@ -246,23 +308,29 @@ impl Upstream {
             };
             match filled {
                 Ok(1..) => any = true,
-                Ok(0) => {
+                ended @ (Ok(0) | Err(_)) => {
+                    // Not a byte of it: only then may the request be sent again.
                     let kind = if any { Kind::AnswerHeadMalformed } else { Kind::AnswerMissing };
-                    return Err(self.blame(Phase::FirstByte, kind, None));
+                    return Err(self.blame(Phase::FirstByte, kind, ended.err().as_ref()));
                 }
-                Err(error) => return Err(self.blame(Phase::FirstByte, Kind::AnswerMissing, Some(&error))),
             }
-            let read_ns = company.worker.now_ns();
-            company.record.vendor_read(read_ns);
-            loop {
-                match ResponseHead::parse(self.wire().inbox(), &mut search, &mut fields, company.limits) {
-                    Err(kind) => return Err(Fault::new(kind, Phase::FirstByte)),
-                    Ok(None) => break,
-                    Ok(Some(head)) if (100..200).contains(&head.status) && head.status != 101 => {
-                        self.wire().inbox().drain(..head.len);
-                    }
-                    Ok(Some(head)) => return self.take_head(head, fields, read_ns),
+        }
+    }
+
+    /// The final head, if it has been read whole.
+    fn parse_head(
+        &mut self,
+        search: &mut Search,
+        fields: &mut Fields,
+        limits: &Limits,
+    ) -> Result<Option<ResponseHead>, Fault> {
+        loop {
+            match ResponseHead::parse(self.wire().inbox(), search, fields, limits) {
+                Err(kind) => return Err(Fault::new(kind, Phase::FirstByte)),
+                Ok(Some(head)) if (100..200).contains(&head.status) && head.status != 101 => {
+                    self.wire().inbox().drain(..head.len);
                 }
+                Ok(head) => return Ok(head),
             }
         }
     }
@@ -298,6 +366,13 @@ impl Upstream {
     fn is_stale(&self, kind: Kind) -> bool {
         self.reused && matches!(kind, Kind::SendFailed | Kind::AnswerMissing) && self.sent.elapsed() < STALE_WITHIN
     }
+}
+
+/// Whether an answer that begins like this means that the rest of the request is not wanted. A vendor may begin a good
+/// answer early too, and reads on.
+fn turns_down(first_words: &[u8]) -> bool {
+    const STATUS_AT: usize = "HTTP/1.1 ".len();
+    first_words.get(STATUS_AT).is_some_and(|digit| (b'3'..=b'9').contains(digit))
 }
 
 impl Drop for Upstream {

@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -12,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use kt_core::limits::KIB;
 
-use crate::deadline::{Deadline, Wait, Watch};
-use crate::rt::Socket;
+use crate::deadline::{Deadline, Descriptor, Wait, Watch};
+use crate::rt::{Reads, Socket};
 use crate::tls::Session;
 
+/// How many bytes of an answer tell what it is: a status line up to its status (RFC 9112 section 4).
+const FIRST_WORDS: usize = 12;
 /// How much is sealed at a time: four TLS records. A large body is never held twice.
 const SEAL_BYTES: usize = 64 * KIB;
 
@@ -57,6 +60,11 @@ impl Wire {
         self.session.is_some()
     }
 
+    /// Its descriptor, for whoever has to end it from outside.
+    pub fn descriptor(&self) -> Rc<Descriptor> {
+        Rc::clone(self.socket.descriptor())
+    }
+
     /// Until when the next wait may last.
     pub fn deadline(&self) -> &Deadline {
         &self.deadline
@@ -83,7 +91,7 @@ impl Wire {
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match &mut self.session {
             None => self.socket.poll_fill(cx),
-            Some(session) => session.poll_fill(&mut self.socket, cx),
+            Some(session) => session.poll_fill(&mut self.socket.reads(), cx),
         }
     }
 
@@ -98,9 +106,33 @@ impl Wire {
 
     /// Sends `bytes[range]` and gives the buffer back. To be awaited to its end.
     pub async fn send(&mut self, bytes: Vec<u8>, range: Range<usize>, patience: Patience) -> (io::Result<()>, Vec<u8>) {
+        self.send_while(bytes, range, patience, None).await
+    }
+
+    /// As [`Self::send`]; but what the other side says meanwhile is read, and when `ends` finds its first words to mean
+    /// that it wants no more, or it says that there will be none, the sending ends and fails.
+    pub async fn send_unless(
+        &mut self,
+        bytes: Vec<u8>,
+        range: Range<usize>,
+        patience: Patience,
+        ends: fn(&[u8]) -> bool,
+    ) -> (io::Result<()>, Vec<u8>) {
+        self.send_while(bytes, range, patience, Some(ends)).await
+    }
+
+    async fn send_while(
+        &mut self,
+        bytes: Vec<u8>,
+        range: Range<usize>,
+        patience: Patience,
+        ends: Option<fn(&[u8]) -> bool>,
+    ) -> (io::Result<()>, Vec<u8>) {
+        let ear = ends.map(|ends| Ear { ends, descriptor: self.descriptor(), has_heard: false });
         let due = Instant::now() + patience.whole;
+        let mut sending = Sending { deadline: &self.deadline, patience, due, ear };
         let sent = match &mut self.session {
-            None => write_all(&mut self.socket, &self.deadline, bytes, range, patience, due).await,
+            None => sending.write_all(&mut self.socket, None, bytes, range).await,
             Some(session) => {
                 let Range { start, end } = range;
                 let mut sent = Ok(());
@@ -110,7 +142,7 @@ impl Wire {
                         Err(error) => return (Err(error), bytes),
                     };
                     let whole = 0..sealed.len();
-                    let sealed_sent = write_all(&mut self.socket, &self.deadline, sealed, whole, patience, due).await;
+                    let sealed_sent = sending.write_all(&mut self.socket, Some(session), sealed, whole).await;
                     session.reuse(sealed_sent.1);
                     sent = sealed_sent.0;
                     if sent.is_err() {
@@ -156,24 +188,74 @@ impl Wire {
     }
 }
 
-async fn write_all(
-    socket: &mut Socket,
-    deadline: &Deadline,
-    mut bytes: Vec<u8>,
-    range: Range<usize>,
+/// Something that is being sent.
+struct Sending<'w> {
+    deadline: &'w Deadline,
     patience: Patience,
     due: Instant,
-) -> (io::Result<()>, Vec<u8>) {
-    let Range { start: mut from, end } = range;
-    while from < end {
-        deadline.set(patience.wait, due.min(Instant::now() + patience.headway));
-        let sent;
-        (sent, bytes) = socket.write(bytes, from..end).await;
-        match sent {
-            Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
-            Ok(n) => from += n,
-            Err(error) => return (Err(error), bytes),
+    ear: Option<Ear>,
+}
+
+impl Sending<'_> {
+    async fn write_all(
+        &mut self,
+        socket: &mut Socket,
+        mut session: Option<&mut Session>,
+        mut bytes: Vec<u8>,
+        range: Range<usize>,
+    ) -> (io::Result<()>, Vec<u8>) {
+        let Range { start: mut from, end } = range;
+        while from < end {
+            self.deadline.set(self.patience.wait, self.due.min(Instant::now() + self.patience.headway));
+            let sent;
+            (sent, bytes) = match &mut self.ear {
+                None => socket.write(bytes, from..end).await,
+                Some(ear) => {
+                    let listen = |reads: &mut Reads<'_>, cx: &mut Context<'_>| {
+                        ear.listen(session.as_deref_mut(), reads, cx);
+                    };
+                    socket.write_while(bytes, from..end, listen).await
+                }
+            };
+            match sent {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
+                Ok(n) => from += n,
+                Err(error) => return (Err(error), bytes),
+            }
+        }
+        (Ok(()), bytes)
+    }
+}
+
+/// Listens while something is being sent.
+struct Ear {
+    ends: fn(&[u8]) -> bool,
+    descriptor: Rc<Descriptor>,
+    has_heard: bool,
+}
+
+impl Ear {
+    /// Reads the other side's first words, and ends the sending if they say so.
+    fn listen(&mut self, mut session: Option<&mut Session>, reads: &mut Reads<'_>, cx: &mut Context<'_>) {
+        while !self.has_heard {
+            let came = match &mut session {
+                None => reads.poll_fill(cx),
+                Some(session) => session.poll_fill(reads, cx),
+            };
+            let inbox = match &mut session {
+                None => reads.bytes(),
+                Some(session) => session.inbox(),
+            };
+            let is_last = match came {
+                Poll::Pending => return,
+                Poll::Ready(Ok(1..)) if inbox.len() < FIRST_WORDS => continue,
+                Poll::Ready(Ok(1..)) => (self.ends)(inbox),
+                Poll::Ready(Ok(0) | Err(_)) => true,
+            };
+            self.has_heard = true;
+            if is_last {
+                self.descriptor.shut_down(Shutdown::Write);
+            }
         }
     }
-    (Ok(()), bytes)
 }

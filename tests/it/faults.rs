@@ -1,7 +1,6 @@
 //! What goes wrong between gateway, vendor and client, and what each of them is told. Every request has exactly one
 //! event, however it ends.
 
-use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::thread;
@@ -446,6 +445,23 @@ fn a_request_that_may_have_been_billed_is_not_sent_again() {
 }
 
 #[test]
+fn a_request_whose_answer_has_begun_is_not_sent_again() {
+    on_each_driver(|driver| {
+        for end in [Step::Close, Step::Reset] {
+            let begun = vec![send("HTTP/1.1 20"), Step::Pause(Duration::from_millis(20)), end];
+            let vendor = Vendor::queue([vec![send(openai_whole())], begun]);
+            let gateway = openai_gateway(&vendor, "", driver);
+            let mut client = gateway.client();
+            client.ask(chat("chat")).openai_completion();
+            assert_eq!(client.ask(chat("chat")).error(502), "answer_head_malformed");
+            let events = gateway.stop();
+            says(&events[1], 502, "upstream", "answer_head_malformed", "first_byte");
+            assert_eq!(events[1].count("attempts"), 1);
+        }
+    });
+}
+
+#[test]
 fn a_connection_with_bytes_behind_the_answer_is_not_used_again() {
     on_each_driver(|driver| {
         let vendor =
@@ -562,23 +578,17 @@ fn dammed(vendor: &Vendor) -> usize {
     })
 }
 
-fn resident_bytes(gateway: &Gateway) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("it lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says so");
-    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
-}
-
 #[test]
 fn a_slow_reader_slows_its_vendor_down_and_fills_no_memory() {
     on_each_driver(|driver| {
         let vendor = Vendor::queue([flood()]);
         let gateway = openai_gateway(&vendor, "", driver);
-        let before = resident_bytes(&gateway);
+        let before = gateway.resident_bytes();
         let mut client = Client::connect_narrow(gateway.address());
         client.send(chat_of("chat", STREAMED));
         let sent = dammed(&vendor);
         assert!(sent < PIECE * PIECES / 2, "{sent} bytes went out though nobody read them");
-        let grown = resident_bytes(&gateway).saturating_sub(before);
+        let grown = gateway.resident_bytes().saturating_sub(before);
         assert!(grown < 16 * 1024 * 1024, "it holds {grown} bytes for one slow reader");
         let answer = client.answer().whole(200);
         assert_eq!(answer.body.len(), PIECE * PIECES + FLOOD_END.len());

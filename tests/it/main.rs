@@ -7,6 +7,7 @@
 mod clients;
 mod connections;
 mod drain;
+mod early;
 mod endpoints;
 mod faults;
 mod harness;

@@ -37,6 +37,7 @@ pub(crate) struct Setup {
     driver: Option<Driver>,
     env: Vec<(String, String)>,
     names_state: bool,
+    descriptors: Option<usize>,
     args: Vec<String>,
 }
 
@@ -214,6 +215,12 @@ impl Setup {
         self
     }
 
+    /// With so many descriptors at most.
+    pub(crate) fn descriptors(mut self, most: usize) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// With another flag, or the value of one.
     pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
@@ -245,7 +252,15 @@ impl Setup {
 
     fn command(&self) -> Command {
         let config = self.state.write(CONFIG, &self.config);
-        let mut command = bare();
+        let mut command = match self.descriptors {
+            None => bare(),
+            Some(most) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), KT]);
+                shell.env_clear();
+                shell
+            }
+        };
         command.args(["gateway", "run"]);
         command.arg("--policy-config").arg(config).arg("--cores").arg(self.cores.to_string());
         if !self.args.iter().any(|arg| arg == "--listen") {
@@ -274,6 +289,7 @@ impl Gateway {
             driver: None,
             env: keys.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             names_state: true,
+            descriptors: None,
             args: Vec::new(),
         }
     }
@@ -306,6 +322,30 @@ impl Gateway {
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn open_descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it lives").count()
+    }
+
+    /// The memory it holds.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says so");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+    }
+
+    /// The time that its threads have run.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it lives");
+        let nanos = tasks.map(|task| {
+            let file = task.expect("a thread").path().join("schedstat");
+            // One that ends meanwhile has run as long as it has.
+            let text = fs::read_to_string(file).unwrap_or_default();
+            text.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or_default()
+        });
+        Duration::from_nanos(nanos.sum())
     }
 
     /// Its counters, gauges and arms.

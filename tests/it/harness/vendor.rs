@@ -32,6 +32,8 @@ pub(crate) enum Step {
     Reset,
     /// Says no more, and waits until the other side has gone.
     Hang,
+    /// Of a vendor that is [hasty](Vendor::hasty): reads the body.
+    ReadBody,
 }
 
 /// What a vendor does with one request. At its end it waits for the next one on the same connection.
@@ -60,6 +62,7 @@ struct Shared {
     answer: Box<dyn Fn(&Received) -> Script + Send + Sync>,
     seen: Mutex<Seen>,
     tls: Option<Arc<ServerConfig>>,
+    is_hasty: AtomicBool,
     sent_bytes: AtomicUsize,
     ended: AtomicBool,
 }
@@ -145,6 +148,7 @@ impl Vendor {
             answer: Box::new(answer),
             seen: Mutex::default(),
             tls,
+            is_hasty: AtomicBool::new(false),
             sent_bytes: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         });
@@ -160,6 +164,12 @@ impl Vendor {
             let next = scripts.lock().expect(UNPOISONED).pop_front();
             next.unwrap_or_else(|| panic!("the vendor was asked once too often: {request:?}"))
         })
+    }
+
+    /// Makes it answer as soon as it has a head, and leave the body unread; one request a connection.
+    pub(crate) fn hasty(self) -> Self {
+        self.shared.is_hasty.store(true, Ordering::SeqCst);
+        self
     }
 
     /// Answers every request with these bytes.
@@ -277,7 +287,11 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn serve(mut stream: Conduit, shared: &Shared) -> io::Result<()> {
     stream.tcp().set_nodelay(true)?;
     let mut inbox = Vec::new();
-    while let Some(request) = read_request(&mut stream, &mut inbox)? {
+    let is_hasty = shared.is_hasty.load(Ordering::SeqCst);
+    while let Some(mut request) = read_head(&mut stream, &mut inbox)? {
+        if !is_hasty {
+            read_body(&mut stream, &mut inbox, &mut request)?;
+        }
         let script = {
             // Noted before it is answered, so whoever has the answer finds the request.
             let mut seen = shared.seen();
@@ -287,9 +301,17 @@ fn serve(mut stream: Conduit, shared: &Shared) -> io::Result<()> {
             (shared.answer)(&request)
         };
         for step in script {
-            if let Then::End = act(&mut stream, step, shared)? {
-                return Ok(());
+            match step {
+                Step::ReadBody => read_body(&mut stream, &mut inbox, &mut request)?,
+                step => {
+                    if let Then::End = act(&mut stream, step, shared)? {
+                        return Ok(());
+                    }
+                }
             }
+        }
+        if is_hasty {
+            return Ok(());
         }
     }
     Ok(())
@@ -320,12 +342,13 @@ fn act(stream: &mut Conduit, step: Step, shared: &Shared) -> io::Result<Then> {
             while stream.read(&mut [0; 1024])? > 0 {}
             return Ok(Then::End);
         }
+        Step::ReadBody => unreachable!("whoever has the request reads it"),
     }
     Ok(Then::Next)
 }
 
-/// The next request, or none when the other side has closed before it began.
-fn read_request(stream: &mut Conduit, inbox: &mut Vec<u8>) -> io::Result<Option<Received>> {
+/// The next request's head, or none when the other side has closed before it began.
+fn read_head(stream: &mut Conduit, inbox: &mut Vec<u8>) -> io::Result<Option<Received>> {
     let head_len = loop {
         if let Some(at) = inbox.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
@@ -336,7 +359,10 @@ fn read_request(stream: &mut Conduit, inbox: &mut Vec<u8>) -> io::Result<Option<
     };
     let body = inbox.split_off(head_len);
     let head = std::mem::replace(inbox, body);
-    let mut request = Received { head, body: Vec::new() };
+    Ok(Some(Received { head, body: Vec::new() }))
+}
+
+fn read_body(stream: &mut Conduit, inbox: &mut Vec<u8>, request: &mut Received) -> io::Result<()> {
     let length = request.field("content-length").map_or(0, |length| length.parse().expect("a content-length"));
     while inbox.len() < length {
         if fill(stream, inbox)? == 0 {
@@ -345,7 +371,7 @@ fn read_request(stream: &mut Conduit, inbox: &mut Vec<u8>) -> io::Result<Option<
     }
     let behind = inbox.split_off(length);
     request.body = std::mem::replace(inbox, behind);
-    Ok(Some(request))
+    Ok(())
 }
 
 fn fill(stream: &mut Conduit, inbox: &mut Vec<u8>) -> io::Result<usize> {
