@@ -59,10 +59,8 @@ impl Pool {
         }
         idle.wire.deadline().set(Wait::Pooled, Instant::now() + Duration::from_millis(limits.pool_idle_ms));
         self.idle.borrow_mut().push_back(idle);
-        if self.len() > limits.pool_idle_max
-            && let Some(oldest) = self.idle.borrow_mut().pop_front()
-        {
-            give_up(oldest.wire);
+        if self.len() > limits.pool_idle_max {
+            self.give_up_oldest();
         }
         if !self.reaping.replace(true) {
             let pool = Rc::clone(self);
@@ -70,6 +68,12 @@ impl Pool {
                 unreachable!("reaping takes no foreign code along that could panic")
             });
         }
+    }
+
+    /// Gives up the one that idles longest; false if there is none.
+    pub fn give_up_oldest(&self) -> bool {
+        let oldest = self.idle.borrow_mut().pop_front();
+        oldest.map(|idle| give_up(idle.wire)).is_some()
     }
 
     /// How many there are.

@@ -27,16 +27,12 @@ use crate::reload::{self, Deployment, LOG, Reloader};
 use crate::resolve::{Asker, Names};
 use crate::rt::{self, Bell, Engine, Listener};
 use crate::state::{StateDir, StateLock};
-use crate::worker::{self, Outfit, Worker};
+use crate::worker::{self, Descriptors, Outfit, Worker};
 
 /// Connections that may wait in the kernel for each core.
 const BACKLOG: i32 = 4_096;
 /// What is listened on when neither a flag nor the config says.
 const DEFAULT_LISTEN: &str = "0.0.0.0:41002";
-/// Descriptors set aside for what is no connection: config and key files, the log, the admin door, resolvers.
-const SPARE_DESCRIPTORS: u64 = 64;
-/// And for each core's ring, bell and listener.
-const PER_CORE_DESCRIPTORS: u64 = 8;
 /// How long a drain may take on top of what requests in flight are given.
 const DRAIN_SPARE: Duration = Duration::from_secs(5);
 
@@ -181,11 +177,10 @@ fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum });
 }
 
-/// Descriptors that each core may use for sockets; what the process itself needs is set aside.
-fn descriptors_per_core(cores: usize) -> usize {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let own = SPARE_DESCRIPTORS + PER_CORE_DESCRIPTORS * cores as u64;
-    usize::try_from(limit.saturating_sub(own) / cores.max(1) as u64).unwrap_or(usize::MAX)
+/// The descriptors that this process may have.
+fn descriptors(cores: usize) -> Descriptors {
+    let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+    Descriptors { limit: limit.unwrap_or(usize::MAX), cores }
 }
 
 /// The CPUs this process may use, by affinity and cgroup quota.
@@ -251,7 +246,7 @@ fn start_cores(
     // Pinning pays when every CPU has its core; with fewer the scheduler knows better where there is room.
     let pinned = cpus.len() == listeners.len() && cpus.len() > 1;
     let count = listeners.len();
-    let descriptors = descriptors_per_core(count);
+    let descriptors = descriptors(count);
     let (ready, started) = bounded::<Result<(), String>>(count);
     let mut mailboxes = Vec::with_capacity(count);
     for (core, (listener, quill)) in listeners.into_iter().zip(quills).enumerate() {

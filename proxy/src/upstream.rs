@@ -197,6 +197,9 @@ impl Company<'_> {
             Either::Left(Err(why)) => return Err(of_target(Kind::NameNotResolved, Phase::Connect, &why)),
             Either::Right(()) => return Err(Fault::new(Kind::ConnectTooSlow, Phase::Connect)),
         };
+        if !self.worker.makes_room_for_upstream() {
+            return Err(Fault::new(Kind::Overloaded, Phase::Connect));
+        }
         let socket = match self.unless_gone(Phase::Connect, connect::first(&addresses, due)).await? {
             Ok(socket) => socket,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {

@@ -36,6 +36,12 @@ use crate::wire::Wire;
 /// Pause after an accept that failed, most likely for want of descriptors, or while there are as many connections as
 /// there may be: time for some to go.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a trouble that goes on is not said again.
+const NUISANCE_SILENCE: Duration = Duration::from_secs(60);
+/// Pause after an idle connection was given up for its descriptor.
+const GIVE_UP_PAUSE: Duration = Duration::from_millis(1);
+/// Descriptors of a core that are no connections: its ring, bell and listener, and attempts at connecting side by side.
+const OWN_DESCRIPTORS: usize = 8;
 /// How often a drain looks whether everything has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
 /// What a connection that was queued when the drain began is given to send its request.
@@ -68,7 +74,23 @@ pub struct Worker {
     meters: Meters,
     dice: RefCell<fastrand::Rng>,
     draining: Cell<bool>,
-    descriptors: usize,
+    descriptors: Descriptors,
+}
+
+/// What the kernel lets the process open, and how many cores share it.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptors {
+    /// Of the whole process.
+    pub limit: usize,
+    /// Cores, at least one.
+    pub cores: usize,
+}
+
+impl Descriptors {
+    /// How many sockets one core may have, if `spare` descriptors are kept for what is no connection.
+    fn for_sockets(self, spare: usize) -> usize {
+        (self.limit.saturating_sub(spare) / self.cores.max(1)).saturating_sub(OWN_DESCRIPTORS)
+    }
 }
 
 /// What a request needs of the configuration, and keeps until it ends: one deployment, as this core uses it.
@@ -184,8 +206,8 @@ pub struct Outfit {
     pub quill: Quill,
     /// Seed of its request ids.
     pub seed: u64,
-    /// Descriptors it may use for sockets.
-    pub descriptors: usize,
+    /// What it may open.
+    pub descriptors: Descriptors,
 }
 
 impl Worker {
@@ -306,10 +328,31 @@ impl Worker {
     }
 
     /// Whether another connection may be accepted: it takes a descriptor now, and another when it asks a vendor.
-    fn has_room(&self) -> bool {
+    fn room(&self) -> Room {
         let connections = self.counters.connections.get();
-        connections < self.serving.borrow().plan().limits.connections_max as u64
-            && rt::open_sockets() + 2 <= self.descriptors
+        if connections >= self.serving.borrow().plan().limits.connections_max as u64 {
+            Room::NoConnection
+        } else if !self.has_descriptors(2) {
+            Room::NoDescriptor
+        } else {
+            Room::Some
+        }
+    }
+
+    fn has_descriptors(&self, wanted: usize) -> bool {
+        let spare = self.serving.borrow().plan().limits.spare_descriptors;
+        rt::open_sockets() + wanted <= self.descriptors.for_sockets(spare)
+    }
+
+    /// Whether a connection to a vendor may be made. If there is no descriptor left for it, an idle one to any vendor is
+    /// given up in its favour.
+    pub fn makes_room_for_upstream(&self) -> bool {
+        self.has_descriptors(1) || self.gives_up_idle()
+    }
+
+    /// Closes a vendor connection that nobody uses; false if there is none.
+    fn gives_up_idle(&self) -> bool {
+        self.lanes.borrow().values().any(|lane| lane.pool.give_up_oldest())
     }
 
     fn adopt(&self, deployment: Arc<Deployment>) {
@@ -356,21 +399,58 @@ fn same(one: Option<&Arc<ClientConfig>>, other: Option<&Arc<ClientConfig>>) -> b
     }
 }
 
+/// Whether another connection can be taken in, and if not, what it lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Some,
+    NoConnection,
+    NoDescriptor,
+}
+
+/// What goes wrong again and again, and is said once in a while: whoever makes it go wrong doesn't fill the log.
+#[derive(Debug, Default)]
+struct Nuisance {
+    said: Option<Instant>,
+}
+
+impl Nuisance {
+    fn is_worth_a_word(&mut self) -> bool {
+        let is_due = self.said.is_none_or(|said| said.elapsed() > NUISANCE_SILENCE);
+        if is_due {
+            self.said = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
+/// Waits until there is room for another connection.
+async fn make_room(worker: &Worker, nuisance: &mut Nuisance) {
+    loop {
+        match worker.room() {
+            Room::Some => return,
+            Room::NoConnection => rt::sleep(ACCEPT_PAUSE).await,
+            Room::NoDescriptor => {
+                if nuisance.is_worth_a_word() {
+                    warn!(target: LOG, "No descriptors are left: new connections wait until others have gone");
+                }
+                // What was given up closes in a moment.
+                let pause = if worker.gives_up_idle() { GIVE_UP_PAUSE } else { ACCEPT_PAUSE };
+                rt::sleep(pause).await;
+            }
+        }
+    }
+}
+
 /// Accepts until told to stop, then takes in what is still queued, and no more.
 pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
-    let mut complained = false;
+    let (mut crowded, mut refused) = (Nuisance::default(), Nuisance::default());
     loop {
-        while !worker.has_room() {
-            rt::sleep(ACCEPT_PAUSE).await;
-        }
+        make_room(&worker, &mut crowded).await;
         match listener.accept().await {
-            Ok(Some((socket, peer))) => {
-                complained = false;
-                admit(&worker, socket, peer);
-            }
+            Ok(Some((socket, peer))) => admit(&worker, socket, peer),
             Ok(None) => break,
             Err(error) => {
-                if !std::mem::replace(&mut complained, true) {
+                if refused.is_worth_a_word() {
                     warn!(target: LOG, "Accepting connections fails, and is tried again every 50 ms: {error}");
                 }
                 rt::sleep(ACCEPT_PAUSE).await;

@@ -4,6 +4,7 @@
 //! gateway, its vendors and its clients. Nothing of the product's own code is linked in, so that nothing here stands in
 //! the way of a rewrite, and a mistake in its parser can't hide itself from a test.
 
+mod abuse;
 mod clients;
 mod connections;
 mod drain;
