@@ -13,6 +13,7 @@ pub use line::{DECISION_START, Stamp, is_decision, write_config_line};
 
 use crate::dialect::Report;
 use crate::fault::{Kind, Phase};
+use crate::policy::Severity;
 use crate::tally::{Usage, UsageSource};
 
 /// A closed record: one admitted request, whatever its end.
@@ -133,6 +134,10 @@ pub struct PolicyResult {
     pub flagged: bool,
     /// The category it found it in.
     pub category: Option<&'static str>,
+    /// The highest score of its categories, in thousandths; none where it gives no scores.
+    pub score_thousandths: Option<u16>,
+    /// How severe what it found is; none where it doesn't say.
+    pub severity: Option<Severity>,
 }
 
 /// `policies[].result`.

@@ -152,3 +152,12 @@ pub const CLIENT_WAIT_NS: u64 = 1_000_000;
 pub const REPORT_PATHS_MAX: usize = 32;
 /// Longest path in such a list, bytes. `messages[1234].content[12].cache_control` has 43.
 pub const REPORT_PATH_BYTES_MAX: usize = 128;
+/// Most words of a sentence that are judged together; a longer one is judged in stretches. Sentences of prose have 20
+/// words and rarely 48, and the words of one are bits of a number.
+pub const POLICY_SENTENCE_WORDS: usize = 48;
+/// Words of a stretch that are judged again with the next one, so that no phrase is cut: the longest has ten.
+pub const POLICY_SENTENCE_OVERLAP: usize = 12;
+/// Longest word that is judged, bytes; what is longer is cut. Dictionaries know none over 45 letters.
+pub const POLICY_WORD_BYTES_MAX: usize = 64;
+/// Text that the policies of a request read before others get their turn: about half a millisecond.
+pub const POLICY_SLICE_BYTES: usize = 32 * KIB;

@@ -4,7 +4,8 @@
 //! [`vendor::quick`], at next to no cost and with stamps in its answers. [`load`] asks and tells the truth about what it
 //! sees; [`ask`] is the demo's client, which hands out each answer. [`pump`] forwards bytes and does nothing else: what
 //! the kernel's TCP costs. [`cpu`] reads what processes use. All run on threads of their own with the gateway's runtime,
-//! and are used from code that blocks: `kt bench`, the demo, the tests, and this package's own program.
+//! and are used from code that blocks: `kt bench`, the demo, the tests, and this package's own programs.
+//! [`filter`] is where the content filter's models are learned and measured.
 //!
 //! Underneath: [`clock`] and [`pace`] (time), [`stamp`] (what a quick vendor says of itself), `stage` (threads).
 //!
@@ -18,6 +19,7 @@
 pub mod ask;
 pub mod clock;
 pub mod cpu;
+pub mod filter;
 pub mod load;
 pub mod pace;
 pub mod pump;

@@ -13,6 +13,7 @@ use kt_core::dialect::Dialect;
 use kt_core::endpoint::Endpoint;
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::head::Known;
+use kt_core::json::Value;
 use kt_core::limits::Limits;
 use kt_core::policy;
 use kt_core::record::Record;
@@ -201,7 +202,8 @@ fn judge(plan: &Plan, group: &str, ask: &Ask, request: &Request, record: &mut Re
     if plan.policies.is_empty() {
         return Ok(());
     }
-    let judgement = policy::judge(&plan.policies, group, ask.inputs(request.body()));
+    let body = request.body();
+    let judgement = policy::judge(&plan.policies, plan.knowledge.as_deref(), group, body, Value::at(body, ask.body));
     record.judged(judgement.verdict, judgement.results);
     judgement.blocked.map_or(Ok(()), Err)
 }

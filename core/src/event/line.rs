@@ -9,6 +9,7 @@ use crate::config::plan::{Arm, Group, Plan};
 use crate::dialect::Report;
 use crate::fault::{Kind, Phase};
 use crate::json::escape_into;
+use crate::policy::Severity;
 use crate::tally::Usage;
 
 /// What the log knows of a record and the record doesn't: where it stands, and what time it was when time began.
@@ -144,6 +145,8 @@ fn write_policies(results: &[PolicyResult], plan: &Plan, line: &mut Object<'_>) 
         item.text("result", result.result.as_str());
         item.bool("flagged", result.flagged);
         item.text_or_null("category", result.category);
+        item.thousandths_or_null("score", result.score_thousandths);
+        item.text_or_null("severity", result.severity.map(Severity::as_str));
         item.close();
     }
     policies.close();
@@ -304,6 +307,13 @@ impl<'a> Object<'a> {
             Some(value) => self.number(name, value),
             None => self.null(name),
         }
+    }
+
+    fn thousandths_or_null(&mut self, name: &'static str, value: Option<u16>) {
+        let Some(value) = value else { return self.null(name) };
+        self.key(name);
+        write_thousandths(u64::from(value), self.out);
+        self.out.push(b',');
     }
 
     /// `value` is finite: a share of a whole.
@@ -473,8 +483,8 @@ mod tests {
             "gateway_overhead_us":2123.001,
             "gaps":{"n":41,"mean_us":3902.439,"p99_us":9000.000,"max_us":12000.001},
             "attempts":2,
-            "policies":[{"name":"basic-filter","type":"content_filter","action":"flag","result":"pass","flagged":true,"category":"hate"},
-            {"name":"strict","type":"content_filter","action":"block","result":"pass","flagged":false,"category":null}],
+            "policies":[{"name":"basic-filter","type":"content_filter","action":"flag","result":"pass","flagged":true,"category":"hate","score":0.912,"severity":"high"},
+            {"name":"strict","type":"content_filter","action":"block","result":"pass","flagged":false,"category":null,"score":null,"severity":null}],
             "verdict":"flag",
             "core":1}"#,
         );
@@ -679,8 +689,22 @@ mod tests {
             gaps: Some(Gaps { n: 41, mean_ns: 3_902_439, p99_ns: 9_000_000, max_ns: 12_000_001 }),
             attempts: 2,
             policies: [
-                PolicyResult { policy: 0, result: PolicyOutcome::Pass, flagged: true, category: Some("hate") },
-                PolicyResult { policy: 1, result: PolicyOutcome::Pass, flagged: false, category: None },
+                PolicyResult {
+                    policy: 0,
+                    result: PolicyOutcome::Pass,
+                    flagged: true,
+                    category: Some("hate"),
+                    score_thousandths: Some(912),
+                    severity: Some(Severity::High),
+                },
+                PolicyResult {
+                    policy: 1,
+                    result: PolicyOutcome::Pass,
+                    flagged: false,
+                    category: None,
+                    score_thousandths: None,
+                    severity: None,
+                },
             ]
             .into(),
             verdict: Verdict::Flag,

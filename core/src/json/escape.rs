@@ -36,7 +36,7 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
 }
 
 /// How many bytes at the start of `bytes` stand for themselves in a string: up to a quote, a backslash or a control.
-pub(super) fn plain_len(bytes: &[u8]) -> usize {
+pub(crate) fn plain_len(bytes: &[u8]) -> usize {
     let (words, tail) = bytes.as_chunks::<8>();
     for (nth, word) in words.iter().enumerate() {
         let specials = specials(u64::from_le_bytes(*word));
@@ -63,7 +63,7 @@ fn specials(word: u64) -> u64 {
 ///
 /// # Errors
 /// What is wrong with it, said to whoever wrote it.
-pub(super) fn unescape(bytes: &[u8]) -> Result<(char, usize), &'static str> {
+pub(crate) fn unescape(bytes: &[u8]) -> Result<(char, usize), &'static str> {
     let simple = match bytes.get(1) {
         Some(b'"') => '"',
         Some(b'\\') => '\\',

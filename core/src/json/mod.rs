@@ -20,6 +20,7 @@ mod value;
 mod watch;
 
 pub use escape::escape_into;
+pub(crate) use escape::{plain_len, unescape};
 pub use scan::{Field, JsonFault, Object, Problem, Scratch, scan};
 pub use value::{Fields, Items, Strings, Value};
 pub use watch::Watch;

@@ -1,16 +1,24 @@
 //! Judging a request: allow, flag or refuse.
 //!
-//! [`judge`] asks every policy that applies to the request's group, and reports all of them, in listed order. What a
-//! policy looks for is its rule's business; there is one kind of rule, the [`content_filter`]. Answers aren't judged.
+//! The policies of a plan are a chain in listed order. [`Judging`] reads every text of a request once, for all policies
+//! that apply to its group, and in slices, so that a long one holds nothing up; what they say comes out together, as a
+//! [`Judgement`]. What a policy looks for is its rule's business: [`content`] holds texts against what the filter knows.
 
-pub mod content_filter;
-mod phrases;
+mod category;
+pub mod content;
+mod fold;
+mod lexicon;
+pub mod model;
+mod normalise;
+mod text;
+mod words;
 
 use crate::event::{PolicyOutcome, PolicyResult, Verdict};
 use crate::fault::{Fault, Kind, Phase};
 use crate::json::Value;
-use content_filter::ContentFilter;
-pub use content_filter::{Category, Threshold};
+pub use category::{CATEGORIES, Category, Severity, Threshold};
+pub use content::{Finding, Findings, Knowledge, Scan};
+use text::Texts;
 
 /// One `policies[]`, ready to judge.
 #[derive(Debug)]
@@ -36,7 +44,7 @@ pub enum Action {
 /// `policies[].type` with its `config`.
 #[derive(Debug)]
 enum Rule {
-    ContentFilter(ContentFilter),
+    ContentFilter { categories: Box<[Category]>, threshold: Threshold },
 }
 
 /// What the policies say of one request.
@@ -44,37 +52,77 @@ enum Rule {
 pub struct Judgement {
     /// The worst of them.
     pub verdict: Verdict,
-    /// What each that applies says, in listed order; of several hits, the first in the text.
+    /// What each that applies says, in listed order.
     pub results: Box<[PolicyResult]>,
     /// What the client is told if one of them refuses: which policy and what it found, never the text.
     pub blocked: Option<Fault>,
 }
 
-/// Judges every text of a request's `inputs`, whoever said it. Without policies it costs nothing.
-///
-/// `group` is the name of the request's group. Every string value counts as text: roles and links are read as well,
-/// which is harmless, and no text can hide in a field nobody thought of.
-pub fn judge<'b>(policies: &[Policy], group: &str, inputs: impl IntoIterator<Item = Value<'b>>) -> Judgement {
-    let mut results: Box<[PolicyResult]> = (0..)
-        .zip(policies)
-        .filter(|(_, policy)| policy.applies_to(group))
-        .map(|(nth, _)| PolicyResult { policy: nth, result: PolicyOutcome::Pass, flagged: false, category: None })
-        .collect();
-    if results.is_empty() {
-        return Judgement::default();
+/// A request being judged.
+#[derive(Debug)]
+pub struct Judging<'a> {
+    policies: &'a [Policy],
+    knowledge: Option<&'a Knowledge>,
+    group: &'a str,
+    texts: Texts<'a>,
+    scan: Scan,
+}
+
+impl<'a> Judging<'a> {
+    /// Begins with a request's body, or the part of it that is to be judged. `scan` is one that was used before, or
+    /// new; it comes back at the end.
+    ///
+    /// `group` is the name of the request's group. Every string value counts as text, whoever said it and in whatever
+    /// field, so that no text can hide where nobody thought of it.
+    pub fn begin(
+        policies: &'a [Policy],
+        knowledge: Option<&'a Knowledge>,
+        group: &'a str,
+        body: &'a [u8],
+        value: Value<'a>,
+        scan: Scan,
+    ) -> Self {
+        let is_read = policies.iter().any(|policy| policy.applies_to(group));
+        let texts = if is_read { Texts::of(body, value) } else { Texts::default() };
+        Self { policies, knowledge, group, texts, scan }
     }
-    for text in inputs.into_iter().flat_map(Value::strings).filter_map(Value::to_str) {
-        for result in results.iter_mut().filter(|result| !result.flagged) {
-            policies[result.policy as usize].read(&text, result);
-        }
+
+    /// Reads a slice of the text; whether it was the last.
+    pub fn advance(&mut self) -> bool {
+        let Some(known) = self.knowledge else { return true };
+        self.texts.advance(known, &mut self.scan)
     }
-    let verdict = results.iter().map(verdict).max_by_key(|verdict| severity(*verdict)).unwrap_or_default();
-    let blocked = results.iter().find(|result| result.result == PolicyOutcome::Blocked).map(|result| {
-        let name = &policies[result.policy as usize].name;
-        let detail = format!("policy \"{name}\", category {}", result.category.unwrap_or("unknown"));
-        Fault::with(Kind::BlockedByPolicy, Phase::Body, detail)
-    });
-    Judgement { verdict, results, blocked }
+
+    /// What the policies say, once [`Self::advance`] has read the last slice.
+    pub fn conclude(mut self) -> (Judgement, Scan) {
+        let findings = self.knowledge.map(|known| self.scan.finish(known)).unwrap_or_default();
+        let applying = (0..).zip(self.policies).filter(|(_, policy)| policy.applies_to(self.group));
+        let results: Box<[PolicyResult]> = applying.map(|(nth, policy)| policy.judge(nth, &findings)).collect();
+        (self.conclusion(results), self.scan)
+    }
+
+    fn conclusion(&self, results: Box<[PolicyResult]>) -> Judgement {
+        let verdict = results.iter().map(verdict).max_by_key(|verdict| weight(*verdict)).unwrap_or_default();
+        let blocked = results.iter().find(|result| result.result == PolicyOutcome::Blocked).map(|result| {
+            let name = &self.policies[result.policy as usize].name;
+            let detail = format!("policy \"{name}\", category {}", result.category.unwrap_or("unknown"));
+            Fault::with(Kind::BlockedByPolicy, Phase::Body, detail)
+        });
+        Judgement { verdict, results, blocked }
+    }
+}
+
+/// Judges a request at once, without slices.
+pub fn judge(
+    policies: &[Policy],
+    knowledge: Option<&Knowledge>,
+    group: &str,
+    body: &[u8],
+    value: Value<'_>,
+) -> Judgement {
+    let mut judging = Judging::begin(policies, knowledge, group, body, value, Scan::default());
+    while !judging.advance() {}
+    judging.conclude().0
 }
 
 const fn verdict(result: &PolicyResult) -> Verdict {
@@ -85,7 +133,7 @@ const fn verdict(result: &PolicyResult) -> Verdict {
     }
 }
 
-const fn severity(verdict: Verdict) -> u8 {
+const fn weight(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Allow => 0,
         Verdict::Flag => 1,
@@ -99,17 +147,17 @@ impl Policy {
         name: Box<str>,
         action: Action,
         applies_to: Box<[Box<str>]>,
-        categories: Vec<Category>,
+        categories: Box<[Category]>,
         threshold: Threshold,
     ) -> Self {
-        let rule = Rule::ContentFilter(ContentFilter::new(&categories, threshold));
+        let rule = Rule::ContentFilter { categories, threshold };
         Self { name, action, applies_to, rule }
     }
 
     /// `policies[].type`, as the event says it.
     pub const fn kind(&self) -> &'static str {
         match self.rule {
-            Rule::ContentFilter(_) => "content_filter",
+            Rule::ContentFilter { .. } => "content_filter",
         }
     }
 
@@ -117,18 +165,31 @@ impl Policy {
         self.applies_to.is_empty() || self.applies_to.iter().any(|name| **name == *group)
     }
 
-    /// Notes in `result` what the text holds.
-    fn read(&self, text: &str, result: &mut PolicyResult) {
-        let found = match &self.rule {
-            Rule::ContentFilter(filter) => filter.find(text).map(Category::as_str),
+    /// What it says of a text, where `nth` is its place in the chain. Of several categories, the one with the highest
+    /// score; of equal ones the first.
+    fn judge(&self, nth: u32, findings: &Findings) -> PolicyResult {
+        let Rule::ContentFilter { categories, threshold } = &self.rule;
+        let of = |category: Category| findings[category as usize];
+        let mut worst = categories[0];
+        for &category in &**categories {
+            if of(category).score > of(worst).score {
+                worst = category;
+            }
+        }
+        let found = of(worst);
+        let flagged = threshold.counts(found.severity);
+        let result = match self.action {
+            Action::Block if flagged => PolicyOutcome::Blocked,
+            Action::Block | Action::Flag => PolicyOutcome::Pass,
         };
-        if found.is_some() {
-            result.flagged = true;
-            result.category = found;
-            result.result = match self.action {
-                Action::Flag => PolicyOutcome::Pass,
-                Action::Block => PolicyOutcome::Blocked,
-            };
+        PolicyResult {
+            policy: nth,
+            result,
+            flagged,
+            category: flagged.then_some(worst.as_str()),
+            // Between 0 and 1,000.
+            score_thousandths: Some((found.score * 1_000.0) as u16),
+            severity: Some(found.severity),
         }
     }
 }
@@ -147,82 +208,4 @@ impl Action {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::json::{Scratch, scan};
-
-    fn policy(name: &str, action: Action, applies_to: &[&str], category: Category) -> Policy {
-        let applies_to = applies_to.iter().map(|&group| group.into()).collect();
-        Policy::content_filter(name.into(), action, applies_to, vec![category], Threshold::Medium)
-    }
-
-    fn judged(policies: &[Policy], messages: &str) -> Judgement {
-        let body = format!(r#"{{"messages":{messages},"other":"subhuman"}}"#);
-        let mut scratch = Scratch::default();
-        let messages = scan(body.as_bytes(), &mut scratch).unwrap().get("messages").unwrap();
-        judge(policies, "group", [messages])
-    }
-
-    #[test]
-    fn without_policies_everything_is_allowed() {
-        assert_eq!(judged(&[], r#"[{"role":"user","content":"subhuman"}]"#), Judgement::default());
-    }
-
-    #[test]
-    fn any_text_of_the_messages_counts_and_nothing_else() {
-        let policies = [policy("p", Action::Flag, &[], Category::Hate)];
-        // Messages, and whether they are flagged.
-        let cases = [
-            (r#"[{"role":"user","content":"You subhuman!"}]"#, true),
-            (r#"[{"role":"user","content":"all is well"},{"role":"user","content":"SubHuman"}]"#, true),
-            (r#"[{"role":"user","content":[{"type":"text","text":"so subhuman"}]}]"#, true),
-            (r#"[{"role":"user","content":"sub\u0068uman"}]"#, true),
-            (r#"[{"role":"user","content":"line\nsubhuman\nline"}]"#, true),
-            (r#"[{"role":"user","content":{"deep":[[["subhuman"]]]}}]"#, true),
-            (r#"[{"role":"user","subhuman":"hello"}]"#, false),
-            (r#"[{"role":"user","content":"hello"}]"#, false),
-            ("[]", false),
-            ("7", false),
-        ];
-        for (messages, flagged) in cases {
-            let judgement = judged(&policies, messages);
-            assert_eq!(judgement.results.len(), 1, "{messages}");
-            assert_eq!(judgement.results[0].flagged, flagged, "{messages}");
-            assert_eq!(judgement.verdict, if flagged { Verdict::Flag } else { Verdict::Allow }, "{messages}");
-            assert_eq!(judgement.blocked, None, "{messages}");
-        }
-    }
-
-    #[test]
-    fn every_policy_of_the_group_is_asked_and_the_worst_word_counts() {
-        let policies = [
-            policy("first", Action::Flag, &[], Category::Hate),
-            policy("elsewhere", Action::Block, &["another"], Category::Hate),
-            policy("second", Action::Block, &["another", "group"], Category::Violence),
-            policy("third", Action::Block, &[], Category::Sexual),
-        ];
-        let judgement = judged(&policies, r#"[{"role":"user","content":"a subhuman pipe bomb"}]"#);
-        let result = |policy, result, category: Option<&'static str>| PolicyResult {
-            policy,
-            result,
-            flagged: category.is_some(),
-            category,
-        };
-        let wanted = [
-            result(0, PolicyOutcome::Pass, Some("hate")),
-            result(2, PolicyOutcome::Blocked, Some("violence")),
-            result(3, PolicyOutcome::Pass, None),
-        ];
-        assert_eq!(*judgement.results, wanted);
-        assert_eq!(judgement.verdict, Verdict::Block);
-        let fault = judgement.blocked.unwrap();
-        assert_eq!((fault.kind, fault.phase), (Kind::BlockedByPolicy, Phase::Body));
-        assert_eq!(fault.message(), "The request was blocked by a policy: policy \"second\", category violence.");
-    }
-
-    #[test]
-    fn a_policy_of_another_group_is_not_asked() {
-        let policies = [policy("p", Action::Block, &["another"], Category::Hate)];
-        assert_eq!(judged(&policies, r#"[{"role":"user","content":"subhuman"}]"#), Judgement::default());
-    }
-}
+mod tests;

@@ -163,6 +163,7 @@ mod tests {
             arm_by_model: arms.collect(),
             groups: groups.into(),
             policies: Box::default(),
+            knowledge: None,
             policy_settings: Box::default(),
             clients: None,
             tls: None,

@@ -23,7 +23,7 @@ use super::complaint::push;
 use super::file::{ClientSettings, File, PolicySettings, TlsFiles};
 use crate::clients::{Clients, SharedKey};
 use crate::limits::Limits;
-use crate::policy::Policy;
+use crate::policy::{Knowledge, Policy};
 use crate::route::Place;
 use group::{arm_by_model, epoch, place, resolve_group};
 use target::resolve_target;
@@ -43,6 +43,8 @@ pub struct Plan {
     pub arm_by_model: HashMap<Box<str>, (usize, usize)>,
     /// In listed order.
     pub policies: Box<[Policy]>,
+    /// What content filters know, if there is one; the same as in the plan before.
+    pub knowledge: Option<Arc<Knowledge>>,
     /// The same policies as configured, for who wants to read them; judging is [`Plan::policies`]' business.
     pub policy_settings: Box<[PolicySettings]>,
     /// Who may ask for a model; `None` is whoever reaches the port.
@@ -135,6 +137,7 @@ impl Plan {
             arm_by_model: arm_by_model(&groups),
             groups,
             policies: policy_settings.iter().map(resolve_policy).collect(),
+            knowledge: knowledge(previous, policy_settings),
             policy_settings: policy_settings.into(),
             clients,
             tls: file.tls.clone(),
@@ -152,7 +155,13 @@ impl Plan {
 
 fn resolve_policy(policy: &PolicySettings) -> Policy {
     let PolicySettings { name, action, applies_to, categories, threshold } = policy.clone();
-    Policy::content_filter(name, action, applies_to, categories.into_vec(), threshold)
+    Policy::content_filter(name, action, applies_to, categories, threshold)
+}
+
+/// What content filters know takes some milliseconds to read, so a reload takes it over.
+fn knowledge(previous: Option<&Plan>, policies: &[PolicySettings]) -> Option<Arc<Knowledge>> {
+    let known = || previous.and_then(|plan| plan.knowledge.clone()).unwrap_or_else(|| Arc::new(Knowledge::new()));
+    (!policies.is_empty()).then(known)
 }
 
 /// 12 lower-case hex digits of the SHA-256 over the files' bytes, one after another.

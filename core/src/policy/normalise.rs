@@ -1,0 +1,539 @@
+//! From text to sentences of plain words, in one pass and over any cut of the text.
+//!
+//! What a reader sees through is taken off here: case, other Unicode forms and lookalikes, marks, invisible characters,
+//! HTML entities, digits and signs in the place of letters, drawn-out letters, letters set apart by spaces or marks.
+//! The plain word costs nothing for that: only a word that looks dressed up is held against the words that the filter
+//! knows ([`Words`]), and stays as it is if it is none of them.
+//!
+//! A text may come in pieces, cut anywhere: what comes out is the same. Nothing is allocated once the buffers have grown.
+
+use super::fold::{Folded, fold};
+use super::words::Words;
+use crate::limits::{POLICY_SENTENCE_OVERLAP, POLICY_SENTENCE_WORDS, POLICY_WORD_BYTES_MAX};
+
+/// A sentence, or a stretch of one that is too long: plain words with single spaces between them.
+#[derive(Debug, Default)]
+pub(super) struct Sentence {
+    /// The words.
+    pub(super) text: Vec<u8>,
+    /// Where they are in `text`.
+    pub(super) words: Vec<Word>,
+}
+
+/// A word of a [`Sentence`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Word {
+    /// Its first byte.
+    pub(super) start: u32,
+    /// The byte after its last.
+    pub(super) end: u32,
+    /// Whether it stands in quotation marks.
+    pub(super) quoted: bool,
+    /// What is between it and the word before it.
+    gap: Gap,
+}
+
+/// Reads a text, piece by piece.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    sentence: Sentence,
+    /// The word being read, folded to lower case; signs that may stand for letters are themselves.
+    word: Vec<u8>,
+    /// The same as written, in case that it isn't Latin.
+    written: Vec<u8>,
+    shape: Shape,
+    /// An HTML entity being read, from behind the `&`.
+    entity: Option<Entity>,
+    gap: Gap,
+    quoted: bool,
+    /// A mark was read that ends the sentence if a space follows.
+    stopped: bool,
+    /// Line ends since the last word.
+    lines: u8,
+    /// How many words of one letter are last in the sentence.
+    singles: usize,
+    candidate: Vec<u8>,
+}
+
+/// What stands between the last word and the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Gap {
+    #[default]
+    Space,
+    /// Marks without a space.
+    Marks,
+    /// The border of two parts.
+    Part,
+}
+
+/// What a word is made of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shape {
+    /// Plain or folded Latin letters.
+    latin: bool,
+    /// Letters of other scripts that look Latin.
+    lookalike: bool,
+    /// Letters that don't.
+    letter: bool,
+    digit: bool,
+    /// Signs that may stand for letters.
+    sign: bool,
+    /// Three equal letters in a row.
+    drawn_out: bool,
+    /// Letters beyond `f`, so that it's no hexadecimal number.
+    beyond_hex: bool,
+    last: u8,
+    run: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entity {
+    bytes: [u8; 8],
+    len: usize,
+}
+
+/// What an ASCII byte is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Byte {
+    Letter,
+    Digit,
+    /// May stand for a letter inside of a word.
+    Sign,
+    Apostrophe,
+    Space,
+    Line,
+    Stop,
+    Quote,
+    Ampersand,
+    Other,
+}
+
+const BYTES: [Byte; 128] = {
+    let mut table = [Byte::Other; 128];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' => Byte::Letter,
+            b'0'..=b'9' => Byte::Digit,
+            b'@' | b'$' | b'!' | b'|' | b'+' | b'*' => Byte::Sign,
+            b'\'' | b'`' => Byte::Apostrophe,
+            b' ' | b'\t' => Byte::Space,
+            b'\n' | b'\r' => Byte::Line,
+            b'.' | b'?' => Byte::Stop,
+            b'"' => Byte::Quote,
+            b'&' => Byte::Ampersand,
+            _ => Byte::Other,
+        };
+        byte += 1;
+    }
+    table
+};
+
+impl Reader {
+    /// Reads on. `done` is called with each sentence that has become whole.
+    pub(super) fn push(&mut self, text: &str, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        let bytes = text.as_bytes();
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            if byte < 128 {
+                at += 1;
+                if self.entity.is_some() {
+                    self.entity_byte(byte, words, done);
+                } else {
+                    self.ascii(byte, words, done);
+                }
+            } else if let Some(c) = text[at..].chars().next() {
+                at += c.len_utf8();
+                self.give_up_entity(words, done);
+                self.character(c, words, done);
+            }
+        }
+    }
+
+    /// The text goes on in another part: the next word may be the rest of the last one.
+    pub(super) fn part(&mut self, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        self.give_up_entity(words, done);
+        self.end_word(words, done);
+        self.gap = Gap::Part;
+    }
+
+    /// The text ends.
+    pub(super) fn finish(&mut self, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        self.give_up_entity(words, done);
+        self.end_word(words, done);
+        self.end_sentence(words, done);
+        self.gap = Gap::Space;
+    }
+
+    fn ascii(&mut self, byte: u8, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        match BYTES[usize::from(byte & 127)] {
+            Byte::Letter => self.latin(byte | 0x20, words, done),
+            Byte::Digit => {
+                self.shape.digit = true;
+                self.letter(byte, words, done);
+            }
+            Byte::Sign => {
+                self.shape.sign = true;
+                self.letter(byte, words, done);
+            }
+            // Left out, so that "don't" is "dont"; around a word it says nothing.
+            Byte::Apostrophe => {}
+            Byte::Space => {
+                self.end_word(words, done);
+                self.space(words, done);
+            }
+            Byte::Line => {
+                self.end_word(words, done);
+                self.lines += u8::from(byte == b'\n' && self.lines < 2);
+                if self.lines == 2 {
+                    self.stopped = true;
+                }
+                self.space(words, done);
+            }
+            Byte::Stop => {
+                self.end_word(words, done);
+                self.stopped = true;
+                self.mark();
+            }
+            Byte::Quote => {
+                self.end_word(words, done);
+                self.quoted = !self.quoted;
+                self.mark();
+            }
+            Byte::Ampersand => self.entity = Some(Entity::default()),
+            Byte::Other => {
+                self.end_word(words, done);
+                self.mark();
+            }
+        }
+    }
+
+    fn character(&mut self, c: char, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        match fold(c) {
+            Folded::Nothing | Folded::Apostrophe => {}
+            Folded::Latin(letter) if letter.is_ascii_digit() => self.ascii(letter, words, done),
+            Folded::Latin(letter) => self.latin(letter, words, done),
+            Folded::Lookalike(letter) => self.lookalike(c, letter, words, done),
+            Folded::Letter => {
+                self.shape.letter = true;
+                let mut lower = [0; 4];
+                let lower = c.to_lowercase().next().unwrap_or(c).encode_utf8(&mut lower);
+                self.begin_written();
+                self.word.extend_from_slice(lower.as_bytes());
+                self.written.extend_from_slice(lower.as_bytes());
+                self.end_long_word(words, done);
+            }
+            Folded::Space => self.ascii(b' ', words, done),
+            Folded::Quote => self.ascii(b'"', words, done),
+            Folded::Stop => {
+                // Scripts with such marks set no space behind them.
+                self.ascii(b'.', words, done);
+                self.space(words, done);
+            }
+            Folded::Other => self.ascii(b',', words, done),
+        }
+    }
+
+    fn lookalike(&mut self, c: char, looks_like: u8, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        let mut lower = [0; 4];
+        let lower = c.to_lowercase().next().unwrap_or(c).encode_utf8(&mut lower);
+        self.begin_written();
+        self.shape.lookalike = true;
+        self.shape.beyond_hex = true;
+        self.word.push(looks_like);
+        self.written.extend_from_slice(lower.as_bytes());
+        self.end_long_word(words, done);
+    }
+
+    fn latin(&mut self, letter: u8, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        self.shape.latin = true;
+        self.shape.beyond_hex |= letter > b'f';
+        self.letter(letter, words, done);
+    }
+
+    fn letter(&mut self, letter: u8, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        let shape = &mut self.shape;
+        shape.run = if shape.last == letter { shape.run.saturating_add(1) } else { 1 };
+        shape.drawn_out |= shape.run >= 3;
+        shape.last = letter;
+        self.word.push(letter);
+        if shape.lookalike || shape.letter {
+            self.written.push(letter);
+        }
+        self.end_long_word(words, done);
+    }
+
+    /// From the first letter of another script on, what is written is remembered.
+    fn begin_written(&mut self) {
+        if self.written.is_empty() {
+            self.written.extend_from_slice(&self.word);
+        }
+    }
+
+    /// A word beyond any measure is cut: keys, hashes and scripts without spaces.
+    fn end_long_word(&mut self, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        if self.word.len() >= POLICY_WORD_BYTES_MAX {
+            self.end_word(words, done);
+        }
+    }
+
+    fn space(&mut self, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        self.gap = Gap::Space;
+        // "k. i. l. l." is no four sentences, and neither is "e. g.".
+        if self.stopped && self.singles == 0 {
+            self.end_sentence(words, done);
+        }
+        self.stopped = false;
+    }
+
+    fn mark(&mut self) {
+        self.gap = Gap::Marks;
+    }
+
+    fn end_word(&mut self, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        if self.word.is_empty() {
+            return;
+        }
+        self.lines = 0;
+        let shape = std::mem::take(&mut self.shape);
+        let mut word = std::mem::take(&mut self.word);
+        let plain = !(shape.lookalike || shape.letter || shape.digit || shape.sign || shape.drawn_out);
+        if plain {
+            self.add(&word, words, done);
+        } else {
+            self.undress(&mut word, shape, words, done);
+        }
+        word.clear();
+        self.word = word;
+        self.written.clear();
+    }
+
+    /// A word that may be another one in disguise.
+    fn undress(&mut self, word: &mut Vec<u8>, shape: Shape, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        let ends = word.iter().rev().take_while(|byte| is_sign(**byte));
+        let ending = ends.clone().count();
+        let exclaims = ends.into_iter().any(|&byte| byte == b'!');
+        // A word of signs alone is nothing, and what is left of "stop!!" is plain.
+        word.truncate(word.len() - ending);
+        self.written.truncate(self.written.len().saturating_sub(ending));
+        let mut candidate = std::mem::take(&mut self.candidate);
+        if !word.is_empty() {
+            if shape.letter || (shape.lookalike && !shape.latin) {
+                let known = !shape.letter && words.undress(word, &mut candidate);
+                let written = std::mem::take(&mut self.written);
+                // "сор" is a Russian word until it's one that we look for.
+                self.add(if known { &candidate } else { &written }, words, done);
+                self.written = written;
+            } else if shape.digit && !shape.sign && !shape.beyond_hex && !shape.drawn_out {
+                // "f00d" and "2024" are numbers.
+                self.add(word, words, done);
+            } else if words.undress(word, &mut candidate) {
+                self.add(&candidate, words, done);
+            } else {
+                for part in word.split(|byte| is_sign(*byte)).filter(|part| !part.is_empty()) {
+                    self.add(part, words, done);
+                    self.gap = Gap::Marks;
+                }
+            }
+        }
+        self.candidate = candidate;
+        if ending > 0 {
+            self.mark();
+        }
+        self.stopped |= exclaims;
+    }
+
+    /// Adds a word to the sentence.
+    fn add(&mut self, word: &[u8], words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        if word.len() > 1 {
+            self.join_singles(words);
+        }
+        let gap = std::mem::replace(&mut self.gap, Gap::Marks);
+        self.stopped = false;
+        self.sentence.push(word, self.quoted, gap);
+        self.singles = if word.len() == 1 && word[0].is_ascii_alphabetic() { self.singles + 1 } else { 0 };
+        match gap {
+            Gap::Space => {}
+            Gap::Marks if self.singles > 0 => {}
+            Gap::Marks => self.join_glued(words),
+            Gap::Part => self.join_parts(words),
+        }
+        if self.sentence.words.len() >= POLICY_SENTENCE_WORDS {
+            self.join_singles(words);
+            done(&mut self.sentence);
+            self.sentence.keep_last(POLICY_SENTENCE_OVERLAP);
+        }
+    }
+
+    fn end_sentence(&mut self, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        self.join_singles(words);
+        if !self.sentence.words.is_empty() {
+            done(&mut self.sentence);
+        }
+        self.sentence.clear();
+        self.quoted = false;
+        self.stopped = false;
+    }
+
+    /// "h a t e" is a word.
+    fn join_singles(&mut self, words: &Words) {
+        let singles = std::mem::take(&mut self.singles);
+        if singles < 3 {
+            return;
+        }
+        let mut joined = std::mem::take(&mut self.candidate);
+        joined.clear();
+        let first = self.sentence.words.len() - singles;
+        joined.extend(self.sentence.words[first..].iter().map(|word| self.sentence.text[word.start as usize]));
+        if let Some(lengths) = words.segment(&joined) {
+            let quoted = self.sentence.words[first].quoted;
+            self.sentence.truncate(first);
+            let mut rest = &joined[..];
+            for &length in lengths.iter().take_while(|length| **length > 0) {
+                let (word, behind) = rest.split_at(usize::from(length));
+                self.sentence.push(word, quoted, Gap::Space);
+                rest = behind;
+            }
+        }
+        self.candidate = joined;
+    }
+
+    /// "ha-te" is a word that we look for.
+    fn join_glued(&mut self, words: &Words) {
+        let all = &self.sentence.words;
+        let glued = all.iter().rev().take(3).take_while(|word| word.gap == Gap::Marks).count();
+        let mut joined = std::mem::take(&mut self.candidate);
+        for back in (1..=glued).rev() {
+            let Some(first) = self.sentence.words.len().checked_sub(back + 1) else { continue };
+            joined.clear();
+            for word in &self.sentence.words[first..] {
+                joined.extend_from_slice(self.sentence.of(*word));
+            }
+            if words.is_severe(&joined) {
+                self.sentence.replace_from(first, &joined);
+                break;
+            }
+        }
+        self.candidate = joined;
+    }
+
+    /// A word may begin in one part and end in the next.
+    fn join_parts(&mut self, words: &Words) {
+        let Some(first) = self.sentence.words.len().checked_sub(2) else { return };
+        let (begin, end) = (self.sentence.words[first], self.sentence.words[first + 1]);
+        let (begin, end) = (self.sentence.of(begin), self.sentence.of(end));
+        let mut joined = std::mem::take(&mut self.candidate);
+        joined.clear();
+        joined.extend_from_slice(begin);
+        joined.extend_from_slice(end);
+        let are_words = words.is_known(begin) && words.is_known(end);
+        if words.is_severe(&joined) || (words.is_known(&joined) && !are_words) {
+            self.sentence.replace_from(first, &joined);
+        }
+        self.candidate = joined;
+    }
+
+    fn entity_byte(&mut self, byte: u8, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        let Some(mut entity) = self.entity.take() else { return };
+        if byte == b';' {
+            match entity.character() {
+                Some(c) if c.is_ascii() => return self.ascii(c as u8, words, done),
+                Some(c) => return self.character(c, words, done),
+                None => {}
+            }
+        } else if (byte.is_ascii_alphanumeric() || byte == b'#') && entity.len < entity.bytes.len() {
+            entity.bytes[entity.len] = byte;
+            entity.len += 1;
+            self.entity = Some(entity);
+            return;
+        }
+        self.entity = Some(entity);
+        self.give_up_entity(words, done);
+        self.ascii(byte, words, done);
+    }
+
+    /// It was none: its bytes are text.
+    fn give_up_entity(&mut self, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        let Some(entity) = self.entity.take() else { return };
+        self.ascii(b',', words, done);
+        for &byte in &entity.bytes[..entity.len] {
+            self.ascii(byte, words, done);
+        }
+    }
+}
+
+const fn is_sign(byte: u8) -> bool {
+    matches!(byte, b'@' | b'$' | b'!' | b'|' | b'+' | b'*')
+}
+
+impl Entity {
+    /// The character that it stands for (HTML, "Named character references", those that dress words up).
+    fn character(self) -> Option<char> {
+        let name = std::str::from_utf8(&self.bytes[..self.len]).ok()?;
+        match name {
+            "amp" => Some('&'),
+            "lt" => Some('<'),
+            "gt" => Some('>'),
+            "quot" => Some('"'),
+            "apos" => Some('\''),
+            "nbsp" => Some(' '),
+            "shy" | "zwj" | "zwnj" => Some('\u{200b}'),
+            _ => {
+                let number = name.strip_prefix('#')?;
+                let code = match number.strip_prefix(['x', 'X']) {
+                    Some(hex) => u32::from_str_radix(hex, 16),
+                    None => number.parse(),
+                };
+                char::from_u32(code.ok()?).filter(|c| *c != '&')
+            }
+        }
+    }
+}
+
+impl Sentence {
+    /// A word's bytes.
+    pub(super) fn of(&self, word: Word) -> &[u8] {
+        &self.text[word.start as usize..word.end as usize]
+    }
+
+    fn push(&mut self, word: &[u8], quoted: bool, gap: Gap) {
+        if !self.text.is_empty() {
+            self.text.push(b' ');
+        }
+        // Both bounds of a sentence are far below 2^32.
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(word);
+        self.words.push(Word { start, end: self.text.len() as u32, quoted, gap });
+    }
+
+    /// Puts one word in the place of those from the `first`-th on.
+    fn replace_from(&mut self, first: usize, word: &[u8]) {
+        let Word { quoted, gap, .. } = self.words[first];
+        self.truncate(first);
+        self.push(word, quoted, gap);
+    }
+
+    /// Leaves the words before the `first`-th.
+    fn truncate(&mut self, first: usize) {
+        let end = self.words.get(first).map_or(self.text.len(), |word| (word.start as usize).saturating_sub(1));
+        self.text.truncate(end);
+        self.words.truncate(first);
+    }
+
+    /// Leaves the last `count` words.
+    fn keep_last(&mut self, count: usize) {
+        let first = self.words.len().saturating_sub(count);
+        let Some(&Word { start, .. }) = self.words.get(first) else { return };
+        self.text.drain(..start as usize);
+        self.words.drain(..first);
+        for word in &mut self.words {
+            word.start -= start;
+            word.end -= start;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.words.clear();
+    }
+}

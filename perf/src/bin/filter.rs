@@ -1,0 +1,73 @@
+//! `filter train` learns the content filter's weights, `filter measure` prints how good they are.
+//!
+//! `filter train --davidson CSV --out MODEL` and `filter measure --davidson CSV [--words NAME=FILE]…`. The CSV is
+//! Davidson et al. 2017, unpacked; a file of words has one a line.
+
+use std::fs;
+use std::process::ExitCode;
+
+use kt_core::policy::model::Model;
+use kt_core::policy::{CATEGORIES, Knowledge};
+use kt_lab::filter::sample::{Sample, from_davidson, from_grammar, harmless};
+use kt_lab::filter::{learn, measure};
+
+const GRAMMAR: &str = include_str!("../../data/filter/grammar.txt");
+/// Lines of this repository's own sources and documents.
+const HARMLESS: &str = include_str!("../../data/filter/harmless.txt");
+/// From which the grammar's sentences are drawn.
+const SEED: u64 = 7;
+/// Of the safe texts kept aside, how many may count at `medium`.
+const FALSE_ALARMS: f32 = 0.012;
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("filter: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Vec<String>) -> Result<(), String> {
+    let (command, options) = args.split_first().ok_or("say train or measure")?;
+    let mut samples = from_grammar(GRAMMAR, SEED);
+    samples.extend(harmless(HARMLESS));
+    let (mut out, mut lists) = (None, Vec::new());
+    for pair in options.chunks(2) {
+        let [name, value] = pair else { return Err(format!("{} wants a value", pair[0])) };
+        match name.as_str() {
+            "--davidson" => samples.extend(from_davidson(&read(value)?)),
+            "--out" => out = Some(value),
+            "--words" => {
+                let (name, file) = value.split_once('=').ok_or("--words wants NAME=FILE")?;
+                lists.push((name.to_owned(), read(file)?.to_lowercase()));
+            }
+            _ => return Err(format!("unknown option {name}")),
+        }
+    }
+    match command.as_str() {
+        "train" => fs::write(out.ok_or("train wants --out")?, train(&samples)).map_err(|error| error.to_string()),
+        "measure" => {
+            print!("{}", measure::table(&samples, &Knowledge::new(), &lists));
+            Ok(())
+        }
+        _ => Err(format!("unknown command {command}")),
+    }
+}
+
+fn read(file: &str) -> Result<String, String> {
+    let bytes = fs::read(file).map_err(|error| format!("{file}: {error}"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn train(samples: &[Sample]) -> Vec<u8> {
+    let known = Knowledge::new();
+    let (weights, biases) = learn::learn(samples, &known);
+    let model = Model::quantised(&weights, biases);
+    // Tweets know one category, and not the one that most texts are.
+    let aside: Vec<Sample> = samples.iter().filter(|sample| sample.aside && sample.weight > 0.4).cloned().collect();
+    let shifts = learn::calibrate(&model, &aside, &known, FALSE_ALARMS);
+    let biases: [f32; CATEGORIES] = std::array::from_fn(|category| biases[category] + shifts[category]);
+    Model::quantised(&weights, biases).write()
+}

@@ -1,0 +1,202 @@
+//! The filter against what it replaces, on texts that nothing was learned from: per category and threshold precision,
+//! recall and F1, beside a list of bad words and a plain TF-IDF model that learned from the same texts.
+
+use std::collections::HashSet;
+use std::fmt::Write;
+
+use fastrand::Rng;
+use kt_core::policy::{CATEGORIES, Category, Findings, Knowledge, Threshold};
+
+use super::sample::Sample;
+
+/// How often something was right and wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    hits: f64,
+    false_alarms: f64,
+    misses: f64,
+    passes: f64,
+}
+
+impl Tally {
+    /// Counts one text: what it is, and what was said of it.
+    pub fn count(&mut self, is: bool, said: bool) {
+        *match (is, said) {
+            (true, true) => &mut self.hits,
+            (false, true) => &mut self.false_alarms,
+            (true, false) => &mut self.misses,
+            (false, false) => &mut self.passes,
+        } += 1.0;
+    }
+
+    /// Of what was said to be, how much is.
+    pub fn precision(&self) -> f64 {
+        self.hits / (self.hits + self.false_alarms).max(1.0)
+    }
+
+    /// Of what is, how much was said to be.
+    pub fn recall(&self) -> f64 {
+        self.hits / (self.hits + self.misses).max(1.0)
+    }
+
+    /// Their harmonic mean.
+    pub fn f1(&self) -> f64 {
+        2.0 * self.hits / (2.0 * self.hits + self.false_alarms + self.misses).max(1.0)
+    }
+
+    /// Of what isn't, how much was said to be.
+    pub fn false_alarm_rate(&self) -> f64 {
+        self.false_alarms / (self.false_alarms + self.passes).max(1.0)
+    }
+
+    fn row(&self, out: &mut String, name: &str) {
+        // Writing to a String doesn't fail.
+        let _ = writeln!(
+            out,
+            "| {name} | {:.2} | {:.2} | {:.2} | {:.1} % |",
+            self.precision(),
+            self.recall(),
+            self.f1(),
+            self.false_alarm_rate() * 100.0
+        );
+    }
+}
+
+/// The area under the curve of precision over recall: the mean of the precisions at every hit, best score first.
+pub fn average_precision(mut scored: Vec<(f32, bool)>) -> f64 {
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (mut hits, mut sum) = (0.0, 0.0);
+    for (nth, (_, is)) in scored.iter().enumerate() {
+        if *is {
+            hits += 1.0;
+            sum += hits / (nth as f64 + 1.0);
+        }
+    }
+    sum / hits.max(1.0)
+}
+
+/// A Markdown table over the samples kept aside. `lists` are word lists by name, one word a line.
+pub fn table(samples: &[Sample], known: &Knowledge, lists: &[(String, String)]) -> String {
+    let aside: Vec<&Sample> = samples.iter().filter(|sample| sample.aside).collect();
+    let findings: Vec<Findings> = aside.iter().map(|sample| known.findings(&sample.text)).collect();
+    let plain = TfIdf::learn(samples);
+    let mut out = String::from("| category | precision | recall | F1 | false alarms |\n|---|---|---|---|---|\n");
+    for category in Category::ALL {
+        let nth = category as usize;
+        let labelled = || aside.iter().zip(&findings).filter_map(|(s, found)| Some((s, found[nth], s.labels[nth]?)));
+        for threshold in Threshold::ALL {
+            let mut tally = Tally::default();
+            labelled().for_each(|(_, found, is)| tally.count(is, threshold.counts(found.severity)));
+            tally.row(&mut out, &format!("{} at {}", category.as_str(), threshold.as_str()));
+        }
+        let mut of_plain = Tally::default();
+        labelled().for_each(|(sample, _, is)| of_plain.count(is, plain.logit(&sample.text, nth) > 0.0));
+        of_plain.row(&mut out, &format!("{}, TF-IDF", category.as_str()));
+        for (name, list) in lists {
+            let words: HashSet<&str> = list.lines().collect();
+            let mut of_list = Tally::default();
+            let says = |text: &str| words_of(text).iter().any(|word| words.contains(&**word));
+            labelled().for_each(|(sample, _, is)| of_list.count(is, says(&sample.text)));
+            of_list.row(&mut out, &format!("{}, {name}", category.as_str()));
+        }
+        let precision = average_precision(labelled().map(|(_, found, is)| (found.score, is)).collect());
+        // Writing to a String doesn't fail.
+        let _ = writeln!(out, "| {}, average precision | {precision:.3} | | | |", category.as_str());
+    }
+    out
+}
+
+fn words_of(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).collect()
+}
+
+/// Words and pairs of words, weighed by how rare they are: what one would write in an afternoon.
+struct TfIdf {
+    rarity: Vec<f32>,
+    weights: Vec<[f32; CATEGORIES]>,
+    biases: [f32; CATEGORIES],
+}
+
+const PLAIN_BUCKETS: usize = 1 << 18;
+
+impl TfIdf {
+    fn learn(samples: &[Sample]) -> Self {
+        let learned: Vec<&Sample> = samples.iter().filter(|sample| !sample.aside).collect();
+        let mut seen_in = vec![0.0_f32; PLAIN_BUCKETS];
+        for sample in &learned {
+            let buckets: HashSet<usize> = buckets(&sample.text).into_iter().collect();
+            buckets.into_iter().for_each(|bucket| seen_in[bucket] += 1.0);
+        }
+        let rarity = seen_in.iter().map(|seen| ((learned.len() as f32 + 1.0) / (seen + 1.0)).ln() + 1.0).collect();
+        let mut model = Self { rarity, weights: vec![[0.0; CATEGORIES]; PLAIN_BUCKETS], biases: [0.0; CATEGORIES] };
+        let mut order: Vec<usize> = (0..learned.len()).collect();
+        let mut rng = Rng::with_seed(5);
+        for round in 0..4 {
+            rng.shuffle(&mut order);
+            let rate = 0.5 / (1.0 + round as f32);
+            for &nth in &order {
+                let sample = learned[nth];
+                let features = model.features(&sample.text);
+                for (category, label) in sample.labels.iter().enumerate() {
+                    let Some(label) = label else { continue };
+                    let error = 1.0 / (1.0 + (-model.sum(&features, category)).exp()) - f32::from(u8::from(*label));
+                    model.biases[category] -= rate * 0.1 * error;
+                    for &(bucket, value) in &features {
+                        model.weights[bucket][category] -= rate * error * value;
+                    }
+                }
+            }
+        }
+        model
+    }
+
+    fn features(&self, text: &str) -> Vec<(usize, f32)> {
+        let buckets = buckets(text);
+        let norm = buckets.iter().map(|bucket| self.rarity[*bucket].powi(2)).sum::<f32>().sqrt().max(1.0);
+        buckets.into_iter().map(|bucket| (bucket, self.rarity[bucket] / norm)).collect()
+    }
+
+    fn sum(&self, features: &[(usize, f32)], category: usize) -> f32 {
+        let sum: f32 = features.iter().map(|(bucket, value)| self.weights[*bucket][category] * value).sum();
+        sum + self.biases[category]
+    }
+
+    fn logit(&self, text: &str, category: usize) -> f32 {
+        self.sum(&self.features(text), category)
+    }
+}
+
+fn buckets(text: &str) -> Vec<usize> {
+    let words = words_of(text);
+    let pairs = words.windows(2).map(|pair| pair.join(" "));
+    words.iter().cloned().chain(pairs).map(|term| hash(&term) % PLAIN_BUCKETS).collect()
+}
+
+fn hash(text: &str) -> usize {
+    // FNV-1a.
+    text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+        as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_become_rates() {
+        let mut tally = Tally::default();
+        [(true, true), (true, true), (true, false), (false, true), (false, false), (false, false), (false, false)]
+            .into_iter()
+            .for_each(|(is, said)| tally.count(is, said));
+        assert_eq!((tally.precision() * 3.0).round(), 2.0);
+        assert_eq!((tally.recall() * 3.0).round(), 2.0);
+        assert_eq!(tally.false_alarm_rate(), 0.25);
+    }
+
+    #[test]
+    fn the_average_precision_of_a_perfect_order_is_one_and_of_a_late_hit_less() {
+        assert_eq!(average_precision(vec![(0.9, true), (0.8, true), (0.1, false)]), 1.0);
+        assert_eq!(average_precision(vec![(0.9, false), (0.8, true)]), 0.5);
+    }
+}

@@ -1,0 +1,8 @@
+//! How the content filter's models are learned and measured. Everything is drawn from seeds, so the same files give the
+//! same weights.
+//!
+//! [`sample`] makes and reads the texts, [`learn`] finds the weights, [`measure`] holds them against others'.
+
+pub mod learn;
+pub mod measure;
+pub mod sample;
