@@ -13,12 +13,13 @@
 //! * `unsafe` is forbidden.
 //!
 //! In reading order: [`limits`], [`fault`], [`config`], [`http1`], [`clients`], [`json`], [`sse`], [`endpoint`], [`ask`],
-//! [`policy`], [`route`], [`dialect`], [`witness`], [`tally`], [`record`], [`event`].
+//! [`policy`], [`route`], [`dialect`], [`witness`], [`tally`], [`cost`], [`record`], [`event`].
 #![forbid(unsafe_code)]
 
 pub mod ask;
 pub mod clients;
 pub mod config;
+pub mod cost;
 pub mod dialect;
 pub mod endpoint;
 pub mod event;

@@ -1,6 +1,6 @@
 //! Tokens of one exchange, as the vendor counts them.
 //!
-//! Money is not counted here yet: a price is a decision of the config.
+//! Money is counted in [`cost`](crate::cost).
 
 use crate::json::Value;
 
@@ -20,6 +20,8 @@ pub struct Usage {
     pub cached_tokens: u64,
     /// Part of `prompt_tokens` that was written to a cache.
     pub cache_write_tokens: u64,
+    /// Part of `cache_write_tokens` that stays in the cache for an hour; the rest does for five minutes.
+    pub cache_write_1h_tokens: u64,
     /// Part of `completion_tokens` that was spent on reasoning.
     pub reasoning_tokens: u64,
 }
@@ -92,6 +94,7 @@ mod tests {
         total_tokens: 26,
         cached_tokens: 7,
         cache_write_tokens: 0,
+        cache_write_1h_tokens: 0,
         reasoning_tokens: 0,
     };
 

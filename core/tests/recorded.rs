@@ -69,6 +69,7 @@ fn anthropic_usage(usage: &OwnedValue) -> Usage {
         total_tokens: prompt_tokens + completion_tokens,
         cached_tokens,
         cache_write_tokens,
+        cache_write_1h_tokens: count(usage, &["cache_creation", "ephemeral_1h_input_tokens"]),
         reasoning_tokens: count(usage, &["output_tokens_details", "thinking_tokens"]),
     }
 }

@@ -329,29 +329,36 @@ pub(super) fn read_usage(object: Value<'_>) -> Option<Usage> {
     Some(counts.usage())
 }
 
+/// In `output_tokens_details`: part of the output.
+const THINKING: &str = "thinking_tokens";
+/// In `cache_creation`: part of what was written to the cache, which is billed apart.
+const ONE_HOUR: &str = "ephemeral_1h_input_tokens";
+
 /// Tokens as Anthropic counts them: `input_tokens` are the fresh ones only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     input: u64,
     cache_read: u64,
     cache_written: u64,
+    cache_written_1h: u64,
     output: u64,
     thinking: u64,
 }
 
 impl Counts {
     /// Before anything was said.
-    pub(super) const NONE: Self = Self { input: 0, cache_read: 0, cache_written: 0, output: 0, thinking: 0 };
+    pub(super) const NONE: Self =
+        Self { input: 0, cache_read: 0, cache_written: 0, cache_written_1h: 0, output: 0, thinking: 0 };
 
     /// Takes what is said and keeps what isn't, or is `null`.
     pub(super) fn read(&mut self, usage: Option<Value<'_>>) {
         let Some(usage) = usage else { return };
         for (name, value) in usage.fields() {
             let Some(name) = name.to_str() else { continue };
-            if &*name == "output_tokens_details" {
-                self.set("thinking_tokens", value.get("thinking_tokens").and_then(Value::to_u64));
-            } else {
-                self.set(&name, value.to_u64());
+            match &*name {
+                "output_tokens_details" => self.set(THINKING, value.get(THINKING).and_then(Value::to_u64)),
+                "cache_creation" => self.set(ONE_HOUR, value.get(ONE_HOUR).and_then(Value::to_u64)),
+                name => self.set(name, value.to_u64()),
             }
         }
     }
@@ -363,7 +370,8 @@ impl Counts {
             "cache_read_input_tokens" => self.cache_read = count,
             "cache_creation_input_tokens" => self.cache_written = count,
             "output_tokens" => self.output = count,
-            "thinking_tokens" => self.thinking = count,
+            THINKING => self.thinking = count,
+            ONE_HOUR => self.cache_written_1h = count,
             _ => {}
         }
     }
@@ -376,6 +384,7 @@ impl Counts {
             total_tokens: prompt_tokens.saturating_add(self.output),
             cached_tokens: self.cache_read,
             cache_write_tokens: self.cache_written,
+            cache_write_1h_tokens: self.cache_written_1h,
             reasoning_tokens: self.thinking,
         }
     }
@@ -386,8 +395,10 @@ fn read_counts(usage: &tape::Object<'_, '_>) -> Counts {
     for (name, value) in usage.iter() {
         counts.set(name, value.as_u64());
     }
-    let details = usage.get("output_tokens_details").and_then(|details| details.as_object());
-    counts.set("thinking_tokens", details.and_then(|details| details.get("thinking_tokens")).and_then(|n| n.as_u64()));
+    for (object, name) in [("output_tokens_details", THINKING), ("cache_creation", ONE_HOUR)] {
+        let details = usage.get(object).and_then(|details| details.as_object());
+        counts.set(name, details.and_then(|details| details.get(name)).and_then(|n| n.as_u64()));
+    }
     counts
 }
 

@@ -669,6 +669,7 @@ mod tests {
             total_tokens: 65,
             cached_tokens: 30,
             cache_write_tokens: 20,
+            cache_write_1h_tokens: 0,
             reasoning_tokens: 2,
         };
         let model = Some("claude-x-20250101".into());
@@ -1008,7 +1009,7 @@ mod tests {
             (
                 Anthropic,
                 r#"{"input_tokens":3,"cache_creation_input_tokens":10,"cache_read_input_tokens":20,"output_tokens":4,
-                    "output_tokens_details":{"thinking_tokens":1},"cache_creation":{"ephemeral_5m_input_tokens":10}}"#,
+                    "output_tokens_details":{"thinking_tokens":1},"cache_creation":{"ephemeral_5m_input_tokens":6,"ephemeral_1h_input_tokens":4}}"#,
                 Some([33, 4, 37, 20, 10, 1]),
             ),
             (
@@ -1027,8 +1028,10 @@ mod tests {
                     total_tokens,
                     cached_tokens,
                     cache_write_tokens,
+                    cache_write_1h_tokens,
                     reasoning_tokens,
                 } = usage;
+                assert_eq!(cache_write_1h_tokens, if object.contains("1h") { 4 } else { 0 }, "{object}");
                 [prompt_tokens, completion_tokens, total_tokens, cached_tokens, cache_write_tokens, reasoning_tokens]
             });
             assert_eq!(counts, wanted, "{vendor:?} {object}");

@@ -120,6 +120,7 @@ fn write_usage(tokens: &Usage, line: &mut Object<'_>) {
     usage.number("total_tokens", tokens.total_tokens);
     usage.number("cached_tokens", tokens.cached_tokens);
     usage.number("cache_write_tokens", tokens.cache_write_tokens);
+    usage.number("cache_write_1h_tokens", tokens.cache_write_1h_tokens);
     usage.number("reasoning_tokens", tokens.reasoning_tokens);
     usage.close();
 }
@@ -472,7 +473,7 @@ mod tests {
             "stream":true,
             "status":502,
             "error":{"side":"upstream","kind":"answer_torn","phase":"stream"},
-            "usage":{"prompt_tokens":100,"completion_tokens":42,"total_tokens":142,"cached_tokens":20,"cache_write_tokens":5,"reasoning_tokens":7},
+            "usage":{"prompt_tokens":100,"completion_tokens":42,"total_tokens":142,"cached_tokens":20,"cache_write_tokens":5,"cache_write_1h_tokens":2,"reasoning_tokens":7},
             "tokens":142,
             "usage_source":"partial",
             "latency_ms":285.123,
@@ -519,7 +520,7 @@ mod tests {
             "stream":false,
             "status":400,
             "error":{"side":"client","kind":"malformed_json","phase":"body"},
-            "usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0,"cached_tokens":0,"cache_write_tokens":0,"reasoning_tokens":0},
+            "usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0,"cached_tokens":0,"cache_write_tokens":0,"cache_write_1h_tokens":0,"reasoning_tokens":0},
             "tokens":0,
             "usage_source":"none",
             "latency_ms":0.000,
@@ -677,6 +678,7 @@ mod tests {
                 total_tokens: 142,
                 cached_tokens: 20,
                 cache_write_tokens: 5,
+                cache_write_1h_tokens: 2,
                 reasoning_tokens: 7,
             },
             usage_source: UsageSource::Partial,
