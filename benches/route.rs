@@ -1,9 +1,9 @@
-//! What does it cost to draw an arm?
+//! What does it cost to draw an arm, or to assign a unit?
 
 use kt_benches::time;
 use kt_core::config::plan::{Plan, Secret};
 use kt_core::config::{Source, check};
-use kt_core::route::{Drawer, find, select};
+use kt_core::route::{Chooser, Drawer, Unit, find, select};
 
 fn plan(weights: &[u32]) -> Plan {
     let mut text = String::from("version: '1'\nproviders: {targets: [{id: a, provider: openai}]}\n");
@@ -21,6 +21,12 @@ fn main() {
         let plan = plan(weights);
         let mut drawer = Drawer::default();
         let route = find(&plan, "g").expect("the group");
-        time(&format!("draw an arm ({name})"), || select(&plan, route, &mut drawer));
+        let mut choose = |unit: Option<&Unit<'_>>| {
+            let chooser = Chooser { drawer: &mut drawer, loads: &[], dice: 0, now: 0 };
+            select(&plan, route, unit, chooser)
+        };
+        time(&format!("draw an arm ({name})"), || choose(None));
+        let unit = Unit(b"user-7f3a9c"[..].into());
+        time(&format!("assign a unit ({name})"), || choose(Some(&unit)));
     }
 }

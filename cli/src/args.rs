@@ -49,8 +49,11 @@ pub(crate) enum Command {
     Events(EventsArgs),
     /// Print a running gateway's numbers per arm: latency, time to first token, overhead.
     ///
-    /// Counted over all successful requests since the start, in HDR histograms, none sampled.
-    #[command(after_help = "Example:\n  kt stats --json | jq '.arms[] | {arm, count}'")]
+    /// Counted over all requests since the start that drew an arm, in HDR histograms, none sampled; successes and
+    /// failures apart.
+    #[command(
+        after_help = "Example:\n  kt stats --json | jq '.arms[] | {arm, count}'\n  kt stats --minutes 10\n  kt stats --hdr kt.hlog"
+    )]
     Stats(StatsArgs),
     /// Run the whole tutorial here and now, against two simulated vendors on loopback.
     ///
@@ -144,6 +147,12 @@ pub(crate) struct StatsArgs {
     /// Print one JSON object, times in nanoseconds, instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Count the last N minutes only, up to 60, to 1 %; latency and time to first token of successes.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub(crate) minutes: Option<u64>,
+    /// Write every histogram into a file of HdrHistogram's log format, which its own tools read.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "minutes"])]
+    pub(crate) hdr: Option<PathBuf>,
     /// Where the gateway is found.
     #[command(flatten)]
     pub(crate) gateway: GatewayArgs,

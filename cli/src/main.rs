@@ -8,6 +8,7 @@ mod demo;
 mod events;
 mod exit;
 mod gateway;
+mod hdr;
 mod log;
 mod policy;
 mod stats;

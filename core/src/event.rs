@@ -39,10 +39,12 @@ pub struct Event {
     pub upstream_model: Option<Box<str>>,
     /// How the arm came about.
     pub method: Method,
-    /// The group's place, when the arm was drawn from a block.
+    /// The group's place, when the arm was drawn from a block or was next in turn.
     pub slot: Option<u64>,
     /// What the request lost in translation; none if it passed as it is, or never came so far.
     pub translation: Option<Box<Report>>,
+    /// What tells the unit apart that the arm was assigned by, without saying who it is.
+    pub unit_hash: Option<u64>,
     /// The client asked for a stream.
     pub stream: bool,
     /// As the client saw it; 499 when it had gone.
@@ -53,6 +55,8 @@ pub struct Event {
     pub usage: Usage,
     /// Where they come from.
     pub usage_source: UsageSource,
+    /// What it cost, in pico-dollars; none when that isn't known.
+    pub cost_picousd: Option<u64>,
     /// Request read whole → last byte of the answer handed to the kernel.
     pub latency_ns: u64,
     /// Request read whole → first content; streamed answers only.
@@ -69,6 +73,8 @@ pub struct Event {
     pub gaps: Option<Gaps>,
     /// How often a vendor was asked: 0, 1 or 2. A connection that could not be made counts.
     pub attempts: u32,
+    /// Which retry of the client's own library this is, as that says; 0 is the first try.
+    pub retry_count: Option<u16>,
     /// What each policy said, in listed order. Boxed and usually empty: a request without policies pays nothing.
     pub policies: Box<[PolicyResult]>,
     /// The worst of them.
@@ -82,6 +88,12 @@ pub struct Event {
 pub enum Method {
     /// Drawn from a permuted block.
     Block,
+    /// Worked out from the unit: the same one always gets the same arm.
+    Hash,
+    /// Next in turn.
+    RoundRobin,
+    /// The one of two that has been answering faster.
+    LeastLatency,
     /// The client named the only arm with this model.
     Direct,
     /// Nothing was assigned.
@@ -93,6 +105,9 @@ impl Method {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Block => "block",
+            Self::Hash => "hash",
+            Self::RoundRobin => "round_robin",
+            Self::LeastLatency => "least_latency",
             Self::Direct => "direct",
             Self::None => "none",
         }

@@ -13,7 +13,7 @@
 //! * `unsafe` is forbidden.
 //!
 //! In reading order: [`limits`], [`fault`], [`config`], [`http1`], [`clients`], [`json`], [`sse`], [`endpoint`], [`ask`],
-//! [`policy`], [`route`], [`dialect`], [`witness`], [`tally`], [`cost`], [`record`], [`event`].
+//! [`policy`], [`route`], [`dialect`], [`witness`], [`tally`], [`cost`], [`record`], [`timing`], [`event`].
 #![forbid(unsafe_code)]
 
 pub mod ask;
@@ -32,4 +32,5 @@ pub mod record;
 pub mod route;
 pub mod sse;
 pub mod tally;
+pub mod timing;
 pub mod witness;

@@ -102,6 +102,15 @@ pub const WEIGHT_MAX: u32 = 1_000_000;
 /// Most slots in one block of a group's assignment: shuffling them stays under 10 µs, and 0.1 % is as fine as a split
 /// needs to be.
 pub const BLOCK_SLOTS_MAX: u32 = 1_000;
+/// Most places where a group's unit is looked for.
+pub const UNIT_SOURCES_MAX: usize = 8;
+/// Most keys that lead to a unit in a body. `metadata.user_id` has two.
+pub const UNIT_PATH_MAX: usize = 8;
+/// Longest unit, bytes; what is longer is none. An id of a user or a session has some tens, a signed token 1,000.
+pub const UNIT_BYTES_MAX: usize = 4 * KIB;
+/// Highest price, dollars per million tokens. The dearest model there was took 600; a price written in another unit by
+/// mistake is noticed.
+pub const PRICE_USD_MAX: f64 = 10_000.0;
 /// Most client request target, bytes. RFC 9110 section 4.1 recommends at least 8,000.
 pub const TARGET_BYTES_MAX: usize = 8 * KIB;
 /// Longest method. The longest that is registered (IANA, HTTP methods) is UPDATEREDIRECTREF with 17.
@@ -140,6 +149,16 @@ pub const EVENT_RETRY_MS: u64 = 100;
 pub const EVENT_GIVE_UP_MS: u64 = 5_000;
 /// Longest line that a reader of the log takes. A `config` record of the largest config stays below 2 MiB.
 pub const EVENT_LINE_BYTES_MAX: usize = 16 * MIB;
+/// Histograms that one core may have, each of at most 272 KiB: 272 MiB at the very most, and in practice a third of
+/// that for a hundred arms that are all busy, streamed and failing.
+pub const HISTOGRAMS_MAX: usize = 1_024;
+/// Arms that one core keeps numbers of, before it forgets those that the config doesn't have any more. Without histograms
+/// an arm takes about 1 KiB.
+pub const METERED_ARMS_MAX: usize = 16_384;
+/// Statuses that are counted apart for one arm. Vendors use about fifteen.
+pub const STATUSES_MAX: usize = 32;
+/// Arms of one core that are kept apart in a minute's record of the last hour.
+pub const MINUTE_ARMS_MAX: usize = 128;
 /// How long a drain waits for requests in flight, milliseconds.
 pub const DRAIN_MS: u64 = 30_000;
 /// Longest value of a vendor that goes into an event (`upstream_model`, `upstream_request_id`).

@@ -3,11 +3,14 @@
 //!
 //! All moments are nanoseconds since the process started, handed in by the caller.
 
+use crate::cost::Prices;
 use crate::dialect::Report;
 use crate::event::{Event, Gaps, Method, PolicyResult, Verdict};
 use crate::fault::{Fault, Kind};
 use crate::limits::{CLIENT_WAIT_NS, EVENT_TEXT_BYTES_MAX};
+use crate::route::Selection;
 use crate::tally::{Usage, UsageSource};
+use crate::timing::Timing;
 
 /// A request's record, open.
 #[derive(Debug)]
@@ -16,11 +19,13 @@ pub struct Record {
     read_whole: Option<u64>,
     handed_over: Option<u64>,
     vendor_read: Option<u64>,
+    head_read: Option<u64>,
     /// Bytes read from the vendor → written to the client, less client waits.
     relayed_ns: u64,
     gap_meter: Option<Box<GapMeter>>,
     vendor_finished: bool,
     prompt_words: u64,
+    prices: Option<Prices>,
 }
 
 impl Record {
@@ -40,11 +45,13 @@ impl Record {
                 method: Method::None,
                 slot: None,
                 translation: None,
+                unit_hash: None,
                 stream: false,
                 status: 0,
                 error: None,
                 usage: Usage::default(),
                 usage_source: UsageSource::None,
+                cost_picousd: None,
                 latency_ns: 0,
                 ttft_ns: None,
                 upstream_ns: 0,
@@ -53,6 +60,7 @@ impl Record {
                 overhead_ns: 0,
                 gaps: None,
                 attempts: 0,
+                retry_count: None,
                 policies: Box::default(),
                 verdict: Verdict::Allow,
                 core,
@@ -60,10 +68,12 @@ impl Record {
             read_whole: None,
             handed_over: None,
             vendor_read: None,
+            head_read: None,
             relayed_ns: 0,
             gap_meter: None,
             vendor_finished: false,
             prompt_words: 0,
+            prices: None,
         }
     }
 
@@ -72,10 +82,11 @@ impl Record {
         &self.event.request_id
     }
 
-    /// Who asks, as an index into the plan's clients.
-    pub fn asked_by(&mut self, client: usize) {
+    /// Who asks, as an index into the plan's clients, and for which time, as its library says.
+    pub fn asked_by(&mut self, client: Option<usize>, retry_count: Option<u16>) {
         // As in `assigned`: it fits.
-        self.event.client = u32::try_from(client).ok();
+        self.event.client = client.and_then(|client| u32::try_from(client).ok());
+        self.event.retry_count = retry_count;
     }
 
     /// The request has been read whole.
@@ -94,13 +105,16 @@ impl Record {
         self.event.policies = results;
     }
 
-    /// Group and arm of the request, indices into the plan.
-    pub fn assigned(&mut self, group: usize, arm: usize, method: Method, slot: Option<u64>) {
+    /// The arm that the request got, and what its tokens cost if that is known.
+    pub fn assigned(&mut self, selection: &Selection, prices: Option<Prices>) {
+        let Selection { group, arm, method, slot, unit_hash } = *selection;
         // Indices of a plan fit: a config file of 1 MiB can't hold 2^32 groups.
         self.event.group = u32::try_from(group).ok();
         self.event.arm = u32::try_from(arm).ok();
         self.event.method = method;
         self.event.slot = slot;
+        self.event.unit_hash = unit_hash;
+        self.prices = prices;
     }
 
     /// Group and arm, indices into the plan, once they are assigned.
@@ -138,6 +152,27 @@ impl Record {
         self.vendor_read = Some(now);
     }
 
+    /// The head of the vendor's answer has been read.
+    pub fn head_read(&mut self, now: u64) {
+        self.head_read = Some(now);
+    }
+
+    /// What is known of its times when the head of the answer goes out.
+    pub fn timing(&self, now: u64) -> Timing {
+        let asked = self.event.attempts > 0;
+        Timing {
+            gateway_ns: self.read_whole.map_or(0, |began| self.ours(began, now)),
+            connect_ns: asked.then_some(self.event.connect_ns),
+            upstream_head_ns: self.handed_over.zip(self.head_read).map(|(handed, read)| read.saturating_sub(handed)),
+        }
+    }
+
+    /// From `began` to the hand-over, less connecting; and from the vendor's last bytes until `now`.
+    fn ours(&self, began: u64, now: u64) -> u64 {
+        let before = self.handed_over.unwrap_or(now).saturating_sub(began).saturating_sub(self.event.connect_ns);
+        before + self.vendor_read.map_or(0, |read| now.saturating_sub(read))
+    }
+
     /// The vendor's answer came whole: what it said of usage is its last word, whatever happens to the client.
     pub fn vendor_finished(&mut self) {
         self.vendor_finished = true;
@@ -154,13 +189,14 @@ impl Record {
         self.relayed_ns += written.saturating_sub(read).saturating_sub(wait);
     }
 
-    /// A content event of a streamed answer was read.
-    pub fn content(&mut self, now: u64) {
+    /// A content event of a streamed answer was read. Returns how long after the one before, if there was one.
+    pub fn content(&mut self, now: u64) -> Option<u64> {
         match &mut self.gap_meter {
-            Some(meter) => meter.content(now),
+            Some(meter) => Some(meter.content(now)),
             None => {
                 self.event.ttft_ns = Some(now.saturating_sub(self.read_whole.unwrap_or(now)));
                 self.gap_meter = Some(Box::new(GapMeter::new(now)));
+                None
             }
         }
     }
@@ -196,10 +232,12 @@ impl Record {
             read_whole,
             handed_over,
             vendor_read,
+            head_read: _,
             relayed_ns,
             gap_meter,
             vendor_finished,
             prompt_words,
+            prices,
         } = self;
         event.status = status;
         event.error = fault.map(|Fault { kind, phase, .. }| (*kind, *phase));
@@ -225,6 +263,12 @@ impl Record {
             }
         }
         event.gaps = gap_meter.map(|meter| meter.gaps());
+        event.cost_picousd = prices.and_then(|prices| match event.usage_source {
+            // Of what no vendor was given whole, nothing is billed.
+            UsageSource::None if handed_over.is_none() => Some(0),
+            UsageSource::None => None,
+            UsageSource::Provider | UsageSource::Partial | UsageSource::Estimated => prices.cost(&event.usage),
+        });
         event
     }
 }
@@ -252,13 +296,14 @@ impl GapMeter {
         Self { last: first, n: 0, sum: 0, max: 0, buckets: [0; BUCKETS] }
     }
 
-    fn content(&mut self, now: u64) {
+    fn content(&mut self, now: u64) -> u64 {
         let gap = now.saturating_sub(self.last);
         self.last = now;
         self.n += 1;
         self.sum += gap;
         self.max = self.max.max(gap);
         self.buckets[bucket_of(gap / 1_000)] += 1;
+        gap
     }
 
     fn gaps(&self) -> Gaps {
@@ -301,6 +346,7 @@ fn upper_us(bucket: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cost::Kind as TokenKind;
     use crate::fault::Phase;
 
     fn record() -> Record {
@@ -324,6 +370,27 @@ mod tests {
         assert_eq!(event.client_wait_ns, 0);
         assert_eq!(event.overhead_ns, 50_000 + 30_000);
         assert_eq!(event.attempts, 1);
+    }
+
+    #[test]
+    fn a_head_says_what_is_known_until_then() {
+        let mut record = record();
+        let timing = |record: &Record, now| {
+            let Timing { gateway_ns, connect_ns, upstream_head_ns } = record.timing(now);
+            (gateway_ns, connect_ns, upstream_head_ns)
+        };
+        assert_eq!(timing(&record, 500), (0, None, None));
+        record.read_whole(1_000);
+        assert_eq!(timing(&record, 1_500), (500, None, None));
+        record.asking();
+        record.connected_in(400);
+        assert_eq!(timing(&record, 1_500), (100, Some(400), None));
+        record.handed_over(1_450);
+        assert_eq!(timing(&record, 9_000), (50, Some(400), None), "the vendor's time is not ours");
+        record.vendor_read(8_000);
+        record.head_read(8_000);
+        record.vendor_read(8_500);
+        assert_eq!(timing(&record, 9_000), (550, Some(400), Some(6_550)));
     }
 
     #[test]
@@ -362,17 +429,44 @@ mod tests {
     fn what_was_cut_off_costs_at_least_what_came_of_it() {
         let gone = Fault::new(Kind::ClientGone, Phase::Stream);
         let mut silent = record();
-        (0..3).for_each(|n| silent.content(n));
+        (0..3).for_each(|n| {
+            silent.content(n);
+        });
         silent.asked_with(5);
         let event = silent.close(499, Some(&gone), 9);
         let counted = Usage { prompt_tokens: 5, completion_tokens: 3, total_tokens: 8, ..Usage::default() };
         assert_eq!((event.usage, event.usage_source), (counted, UsageSource::Estimated));
         // A vendor that was done has the last word.
         let mut done = record();
-        (0..3).for_each(|n| done.content(n));
+        (0..3).for_each(|n| {
+            done.content(n);
+        });
         done.vendor_finished();
         let event = done.close(499, Some(&gone), 9);
         assert_eq!((event.usage, event.usage_source), (Usage::default(), UsageSource::None));
+    }
+
+    #[test]
+    fn a_cost_is_known_where_usage_and_prices_are() {
+        let prices = Prices::default().with(TokenKind::Input, 10);
+        let selection = Selection { group: 0, arm: 1, method: Method::Hash, slot: None, unit_hash: Some(7) };
+        let usage = Usage { prompt_tokens: 7, total_tokens: 7, ..Usage::default() };
+        let cost = |priced: bool, handed_over: bool, usage: Option<Usage>| {
+            let mut record = record();
+            record.assigned(&selection, priced.then_some(prices));
+            if handed_over {
+                record.handed_over(1);
+            }
+            if let Some(usage) = usage {
+                record.vendor_says_usage(usage);
+            }
+            record.close(200, None, 2).cost_picousd
+        };
+        assert_eq!(cost(true, true, Some(usage)), Some(70));
+        assert_eq!(cost(false, true, Some(usage)), None, "nobody knows the prices");
+        assert_eq!(cost(true, true, None), None, "nobody knows what was used");
+        assert_eq!(cost(true, false, None), Some(0), "nobody was asked");
+        assert_eq!(cost(true, true, Some(Usage { completion_tokens: 1, ..usage })), None, "output has no price");
     }
 
     #[test]

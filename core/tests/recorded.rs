@@ -314,6 +314,7 @@ fn openai_usage(usage: &OwnedValue) -> Usage {
         total_tokens: usage.get_u64("total_tokens").unwrap_or(prompt_tokens + completion_tokens),
         cached_tokens: cached.iter().map(|path| count(usage, path)).find(|&tokens| tokens > 0).unwrap_or(0),
         cache_write_tokens: count(usage, &["prompt_tokens_details", "cache_write_tokens"]),
+        cache_write_1h_tokens: 0,
         reasoning_tokens: count(usage, &["completion_tokens_details", "reasoning_tokens"]),
     }
 }

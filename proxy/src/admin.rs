@@ -15,7 +15,6 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam::channel::bounded;
-use hdrhistogram::Histogram;
 use kt_core::http1::head::{Fields, RequestHead, Search};
 use kt_core::http1::write;
 use kt_core::json::escape_into;
@@ -24,7 +23,9 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::mail::{Letter, Mailbox};
-use crate::meters::{self, ArmKey, ArmMeters, Counts, Reading};
+use crate::meters::{ArmKey, ArmMeters, Counts, Distribution, Ended, Measure, Reading, Sum};
+use crate::metrics::{self, Surroundings};
+use crate::minutes::{MINUTES, MinuteArm, Minutes, Sparse};
 use crate::reload::{LOG, Reloader};
 use crate::rt::Engine;
 use crate::state::StateDir;
@@ -82,6 +83,7 @@ pub struct Admin {
     clock: Clock,
     engine: Engine,
     address: SocketAddr,
+    minutes: Arc<Minutes>,
     visitors: AtomicUsize,
 }
 
@@ -150,8 +152,9 @@ impl Admin {
         clock: Clock,
         engine: Engine,
         address: SocketAddr,
+        minutes: Arc<Minutes>,
     ) -> Self {
-        Self { reloader, cores, clock, engine, address, visitors: AtomicUsize::new(0) }
+        Self { reloader, cores, clock, engine, address, minutes, visitors: AtomicUsize::new(0) }
     }
 
     fn receive<V: Read + Write + Send + 'static>(
@@ -185,7 +188,7 @@ impl Admin {
 
     fn attend(&self, visitor: &mut (impl Read + Write), may: May) -> io::Result<()> {
         let answer = match read_head(visitor)? {
-            Some((method, path)) => self.answer(&method, &path, may),
+            Some(Visit { method, path, query }) => self.answer(&method, &path, &query, may),
             None => Answer::text(400, "not an HTTP/1.1 request\n"),
         };
         let mut out = Vec::with_capacity(answer.body.len() + 160);
@@ -198,10 +201,16 @@ impl Admin {
         visitor.write_all(&out)
     }
 
-    fn answer(&self, method: &str, path: &str, may: May) -> Answer {
+    fn answer(&self, method: &str, path: &str, query: &str, may: May) -> Answer {
         match (method, path) {
             ("GET", "/health") => Answer::json(200, self.health()),
-            ("GET", "/stats") => Answer::json(200, self.stats()),
+            ("GET", "/stats") if query.is_empty() => Answer::json(200, self.stats()),
+            ("GET", "/stats") => match query.strip_prefix("minutes=").and_then(|minutes| minutes.parse().ok()) {
+                Some(minutes @ 1..=MINUTES) => Answer::json(200, self.last_minutes(minutes)),
+                Some(_) | None => Answer::text(400, "GET /stats, or GET /stats?minutes=1 to 60\n"),
+            },
+            ("GET", "/histograms") => Answer::json(200, self.histograms()),
+            ("GET", "/metrics") => self.metrics(),
             ("GET", "/config") => {
                 let mut body = self.reloader.current().plan.to_json().into_bytes();
                 body.push(b'\n');
@@ -211,8 +220,12 @@ impl Admin {
             (_, "/reload") if may == May::Look => {
                 Answer::text(403, "a reload is asked for through the state directory's socket: kt config reload\n")
             }
-            (_, "/health" | "/stats" | "/config" | "/reload") => Answer::text(405, "wrong method\n"),
-            _ => Answer::text(404, "GET /health, GET /stats, GET /config, POST /reload\n"),
+            (_, "/health" | "/stats" | "/histograms" | "/metrics" | "/config" | "/reload") => {
+                Answer::text(405, "wrong method\n")
+            }
+            _ => {
+                Answer::text(404, "GET /health, GET /stats, GET /histograms, GET /metrics, GET /config, POST /reload\n")
+            }
         }
     }
 
@@ -265,7 +278,7 @@ impl Admin {
     }
 
     fn stats(&self) -> Vec<u8> {
-        let (arms, counts) = self.read_cores();
+        let Sum { arms, unassigned, unmeasured, minutes: _, counts } = self.read_cores();
         let mut body = Vec::new();
         body.extend_from_slice(b"{\"uptime_seconds\":");
         body.extend_from_slice(self.uptime_seconds().to_string().as_bytes());
@@ -273,6 +286,7 @@ impl Admin {
             connections,
             in_flight,
             idle_upstreams,
+            busy_upstreams,
             turned_away,
             failed_handshakes,
             admitted,
@@ -285,6 +299,7 @@ impl Admin {
             ("connections", connections),
             ("in_flight", in_flight),
             ("idle_upstreams", idle_upstreams),
+            ("busy_upstreams", busy_upstreams),
             ("turned_away", turned_away),
             ("failed_handshakes", failed_handshakes),
             ("admitted", admitted),
@@ -292,22 +307,81 @@ impl Admin {
             ("others", others),
             ("shed", shed),
             ("panics", panics),
+            ("unassigned", unassigned.values().sum()),
+            ("unmeasured", unmeasured),
         ] {
             body.extend_from_slice(format!(",\"{name}\":{value}").as_bytes());
         }
         body.extend_from_slice(b",\"arms\":[");
         for (n, (key, meters)) in arms.iter().enumerate() {
-            if n > 0 {
-                body.push(b',');
-            }
-            write_arm(&mut body, key, meters);
+            write_arm(&mut body, n, key, meters);
         }
         body.extend_from_slice(b"]}\n");
         body
     }
 
+    /// What the last minutes brought, in the form of [`Self::stats`], to 1 %.
+    fn last_minutes(&self, minutes: u64) -> Vec<u8> {
+        let sum = self.read_cores();
+        let arms = self.minutes.last(minutes, self.clock.now_ns(), &sum.minutes);
+        let mut body = format!("{{\"minutes\":{minutes},\"arms\":[").into_bytes();
+        for (n, (key, arm)) in arms.iter().enumerate() {
+            let MinuteArm { successes, failures, tokens_out, latency, ttft } = arm;
+            write_key(&mut body, n, key);
+            let counts = format!(",\"count\":{successes},\"errors\":{failures},\"tokens_out\":{tokens_out}");
+            body.extend_from_slice(counts.as_bytes());
+            for (measure, values) in [(Measure::Latency, latency), (Measure::Ttft, ttft)] {
+                let at = |share| Sparse::quantile(values, share);
+                write_quantiles(&mut body, measure.as_str(), values.count(), &at);
+            }
+            body.push(b'}');
+        }
+        body.extend_from_slice(b"]}\n");
+        body
+    }
+
+    /// Every histogram, cell by cell: what is needed to make it again.
+    fn histograms(&self) -> Vec<u8> {
+        let sum = self.read_cores();
+        let (now, start) = (self.clock.now_ns(), self.clock.start_unix_ns());
+        let mut body = format!("{{\"uptime_ns\":{now},\"start_unix_ns\":{start},\"histograms\":[").into_bytes();
+        let mut n = 0;
+        for (key, arm) in &sum.arms {
+            for (outcome, ended) in [("success", &arm.successes), ("failure", &arm.failures)] {
+                for measure in Measure::ALL {
+                    let Some(histogram) = ended.of(measure).histogram() else { continue };
+                    write_key(&mut body, n, key);
+                    n += 1;
+                    let name = measure.as_str();
+                    let opening = format!(",\"outcome\":\"{outcome}\",\"measure\":\"{name}\",\"cells\":[");
+                    body.extend_from_slice(opening.as_bytes());
+                    for (at, cell) in histogram.iter_recorded().enumerate() {
+                        let comma = if at == 0 { "" } else { "," };
+                        let (value, count) = (cell.value_iterated_to(), cell.count_since_last_iteration());
+                        body.extend_from_slice(format!("{comma}[{value},{count}]").as_bytes());
+                    }
+                    body.extend_from_slice(b"]}");
+                }
+            }
+        }
+        body.extend_from_slice(b"]}\n");
+        body
+    }
+
+    fn metrics(&self) -> Answer {
+        let sum = self.read_cores();
+        let around = Surroundings {
+            driver: self.engine.as_str(),
+            cores: self.cores.len(),
+            uptime_seconds: self.uptime_seconds(),
+            events_lost: sum.counts.shed,
+        };
+        let body = metrics::write(&sum, &around).into_bytes();
+        Answer { status: 200, content_type: "text/plain; version=0.0.4; charset=utf-8", body }
+    }
+
     /// All cores' numbers. A core that doesn't answer in time is left out and said to be.
-    fn read_cores(&self) -> (std::collections::BTreeMap<ArmKey, ArmMeters>, Counts) {
+    fn read_cores(&self) -> Sum {
         let (to, came) = bounded::<Reading>(self.cores.len());
         for core in &self.cores {
             core.post(Letter::Read { to: to.clone() });
@@ -322,42 +396,83 @@ impl Admin {
                 }
             }
         }
-        meters::merge(readings)
+        Sum::of(readings)
     }
 }
 
-fn write_arm(body: &mut Vec<u8>, key: &ArmKey, meters: &ArmMeters) {
-    body.extend_from_slice(b"{\"group\":");
-    escape_into(body, &key.group);
+/// Opens the `n`-th object of a list with the names of an arm.
+fn write_key(body: &mut Vec<u8>, n: usize, key: &ArmKey) {
+    let ArmKey { group, arm, provider, model } = key;
+    body.extend_from_slice(if n == 0 { b"{\"group\":" } else { b",{\"group\":" });
+    escape_into(body, group);
     body.extend_from_slice(b",\"arm\":");
-    escape_into(body, &key.arm);
+    escape_into(body, arm);
+    body.extend_from_slice(b",\"provider\":");
+    escape_into(body, provider);
     body.extend_from_slice(b",\"model\":");
-    escape_into(body, &key.model);
-    body.extend_from_slice(format!(",\"count\":{},\"errors\":{}", meters.successes, meters.errors).as_bytes());
-    for (name, histogram) in
-        [("latency_ns", &meters.latency), ("ttft_ns", &meters.ttft), ("overhead_ns", &meters.overhead)]
-    {
-        write_quantiles(body, name, histogram);
-    }
-    body.push(b'}');
+    escape_into(body, model);
 }
 
-fn write_quantiles(body: &mut Vec<u8>, name: &str, histogram: &Histogram<u64>) {
-    let at = |quantile| histogram.value_at_quantile(quantile);
+fn write_arm(body: &mut Vec<u8>, n: usize, key: &ArmKey, meters: &ArmMeters) {
+    let ArmMeters {
+        successes,
+        failures,
+        statuses,
+        tokens_in,
+        tokens_out,
+        cost_picousd,
+        estimated_picousd,
+        cost_unknown,
+    } = meters;
+    write_key(body, n, key);
+    body.extend_from_slice(format!(",\"count\":{},\"errors\":{}", successes.count, failures.count).as_bytes());
+    body.extend_from_slice(b",\"statuses\":{");
+    for (at, (status, count)) in statuses.iter().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        body.extend_from_slice(format!("{comma}\"{status}\":{count}").as_bytes());
+    }
+    let amounts = format!(
+        "}},\"tokens_in\":{tokens_in},\"tokens_out\":{tokens_out},\"cost_picousd\":{cost_picousd},\
+         \"estimated_picousd\":{estimated_picousd},\"cost_unknown\":{cost_unknown}"
+    );
+    body.extend_from_slice(amounts.as_bytes());
+    write_ended(body, successes);
+    body.extend_from_slice(b",\"failures\":{\"count\":");
+    body.extend_from_slice(failures.count.to_string().as_bytes());
+    write_ended(body, failures);
+    body.extend_from_slice(b"}}");
+}
+
+fn write_ended(body: &mut Vec<u8>, ended: &Ended) {
+    for measure in Measure::ALL {
+        let values: &Distribution = ended.of(measure);
+        let at = |share| values.histogram().map_or(0, |histogram| histogram.value_at_quantile(share));
+        write_quantiles(body, measure.as_str(), values.count(), &at);
+    }
+}
+
+/// `at` of 1 is the largest.
+fn write_quantiles(body: &mut Vec<u8>, name: &str, count: u64, at: &dyn Fn(f64) -> u64) {
     let text = format!(
-        ",\"{name}\":{{\"count\":{},\"p50\":{},\"p90\":{},\"p99\":{},\"p999\":{},\"max\":{}}}",
-        histogram.len(),
+        ",\"{name}\":{{\"count\":{count},\"p50\":{},\"p90\":{},\"p99\":{},\"p999\":{},\"max\":{}}}",
         at(0.5),
         at(0.9),
         at(0.99),
         at(0.999),
-        histogram.max()
+        at(1.0)
     );
     body.extend_from_slice(text.as_bytes());
 }
 
+/// What a visitor asks for.
+struct Visit {
+    method: String,
+    path: String,
+    query: String,
+}
+
 /// Reads one request's head; `None` when it isn't one. What follows the head is not read.
-fn read_head(visitor: &mut impl Read) -> io::Result<Option<(String, String)>> {
+fn read_head(visitor: &mut impl Read) -> io::Result<Option<Visit>> {
     let limits = Limits { head_bytes_max: HEAD_BYTES_MAX, ..Limits::default() };
     let (mut search, mut fields) = (Search::default(), Fields::default());
     let mut head = Vec::with_capacity(1_024);
@@ -371,8 +486,9 @@ fn read_head(visitor: &mut impl Read) -> io::Result<Option<(String, String)>> {
         match RequestHead::parse(&head, &mut search, &mut fields, &limits) {
             Ok(None) => {}
             Ok(Some(parsed)) => {
-                let path = String::from_utf8_lossy(parsed.path(&head)).into_owned();
-                return Ok(Some((parsed.method.to_string(), path)));
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let (path, query) = (text(parsed.path(&head)), text(parsed.query(&head).unwrap_or_default()));
+                return Ok(Some(Visit { method: parsed.method.to_string(), path, query }));
             }
             Err(_) => return Ok(None),
         }

@@ -14,7 +14,10 @@ use kt_core::http1::body::BodyReader;
 use kt_core::http1::framing::{self, RequestBody};
 use kt_core::http1::head::{Fields, Known, RequestHead, Search, Version};
 use kt_core::http1::write;
+use kt_core::json::{Span, Value};
 use kt_core::limits::{DISCARDED_BYTES_MAX, KIB, Limits, REQUEST_ID_BYTES_MAX};
+use kt_core::route::Asked;
+use kt_core::timing::Timing;
 
 use crate::deadline::Wait;
 use crate::greeting;
@@ -25,6 +28,9 @@ use crate::wire::{Patience, Wire};
 const LEFTOVER_BYTES_MAX: usize = 64 * KIB;
 /// And for how long.
 const LEFTOVER_WAIT: Duration = Duration::from_secs(1);
+
+/// The field in which the official clients count their retries.
+const RETRY_COUNT: &[u8] = b"x-stainless-retry-count";
 
 /// A client's connection.
 pub struct Client {
@@ -79,6 +85,18 @@ impl Request {
             Body::Here(range) => &self.bytes[range.clone()],
             Body::Collected(bytes) => bytes,
         }
+    }
+
+    /// Where units are looked for; `body` is where the body's object stands in it, `client` who asks.
+    pub fn asked<'a>(&'a self, body: Span, client: Option<&'a str>) -> Asked<'a> {
+        Asked { fields: &self.fields, head: &self.bytes, body: Value::at(self.body(), body), client }
+    }
+
+    /// Which retry this is, as the official clients say.
+    pub fn retry_count(&self) -> Option<u16> {
+        let mut fields = self.fields.iter(&self.bytes);
+        let (_, count) = fields.find(|(name, _)| name.eq_ignore_ascii_case(RETRY_COUNT))?;
+        std::str::from_utf8(count).ok()?.parse().ok()
     }
 
     /// Where the body begins in the buffer that [`Self::take_buffer`] gives.
@@ -388,6 +406,7 @@ impl Client {
         dialect: Dialect,
         request_id: Option<&str>,
         drawn: Option<Chosen<'_>>,
+        timing: Option<Timing>,
         limits: &Limits,
     ) {
         if matches!(fault.kind, Kind::ClientGone | Kind::ClientTooSlow) {
@@ -404,6 +423,9 @@ impl Client {
         }
         if let Some(chosen) = &drawn {
             write_chosen(&mut out, chosen);
+        }
+        if let Some(timing) = timing {
+            write::field(&mut out, "server-timing", timing.text());
         }
         if let Some(challenge) = fault.kind.challenge() {
             write::field(&mut out, "www-authenticate", challenge);

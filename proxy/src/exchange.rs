@@ -53,7 +53,7 @@ pub async fn serve(worker: &Rc<Worker>, wire: Wire) {
             Next::Refused(fault) => {
                 count(&worker.counters.refused_heads);
                 // Whoever asks what can't be read has no language of which we know.
-                client.refuse(&fault, Dialect::OpenAi, None, None, &limits).await;
+                client.refuse(&fault, Dialect::OpenAi, None, None, None, &limits).await;
                 After::Linger
             }
             Next::WantsTls => {
@@ -102,7 +102,7 @@ async fn admit(
     let Some(slot) = worker.reserve() else {
         // The one request without a record of its own: it is counted in the log's next `gap`.
         let fault = Fault::new(Kind::LogFull, Phase::Head);
-        client.refuse(&fault, endpoint.dialect(), Some(&request_id), None, limits).await;
+        client.refuse(&fault, endpoint.dialect(), Some(&request_id), None, None, limits).await;
         return After::Linger;
     };
     let mut record = Record::begin(endpoint.path(), request_id, worker.core);
@@ -132,9 +132,8 @@ async fn exchange(
     let (worker, plan, limits) = (company.worker, serving.plan(), company.limits);
 
     // Read.
-    if let Some(client) = identify(plan, request)? {
-        company.record.asked_by(client);
-    }
+    let client = identify(plan, request)?;
+    company.record.asked_by(client, request.retry_count());
     check_head(worker, request, limits)?;
     company.client.read_body(request, limits).await?;
     company.record.read_whole(worker.now_ns());
@@ -149,9 +148,11 @@ async fn exchange(
     judge(plan, &plan.groups[route.group()].name, &ask, request, company.record)?;
 
     // Select.
-    let drawn = route::select(plan, route, &mut worker.drawer.borrow_mut());
-    company.record.assigned(drawn.group, drawn.arm, drawn.method, drawn.slot);
+    let asked = request.asked(ask.body, client.and_then(|client| plan.client(client)));
+    let unit = route::find_unit(&plan.groups[route.group()], &asked);
+    let drawn = worker.select(serving, route, unit.as_ref());
     let chosen = plan.arm(drawn.group, drawn.arm);
+    company.record.assigned(&drawn, chosen.arm.prices());
     let target = chosen.target;
     if matches!(target.key, Credential::Missing) {
         return Err(Fault::with(Kind::TargetUnavailable, Phase::Connect, format!("target {}", target.id)));
@@ -170,7 +171,9 @@ async fn exchange(
     drop(outgoing);
 
     // Translate back, and account.
-    let heading = Heading { chosen, to: request, client: endpoint.dialect(), keep_alive: keeps_alive(worker, request) };
+    let meters = worker.meters(serving, &drawn);
+    let (client, keep_alive) = (endpoint.dialect(), keeps_alive(worker, request));
+    let heading = Heading { chosen, meters, to: request, client, keep_alive };
     let relayed = relay::answer(answer, mode, &heading, &lane, company).await;
     if !matches!(relayed, Ok(Relayed { note: None, .. })) {
         company.record.asked_with(ask.inputs(request.body()).map(tally::words).sum());
@@ -228,7 +231,8 @@ async fn conclude(
         Err(fault) if client.answer_begun() => (After::Abort, fault.kind.status(), Some(fault)),
         Err(fault) => {
             let drawn = record.drawn().map(|(group, arm)| plan.arm(group, arm));
-            client.refuse(&fault, endpoint.dialect(), Some(record.request_id()), drawn, &plan.limits).await;
+            let (dialect, timing) = (endpoint.dialect(), Some(record.timing(worker.now_ns())));
+            client.refuse(&fault, dialect, Some(record.request_id()), drawn, timing, &plan.limits).await;
             let after = if fault.kind.status() == 499 { After::Close } else { After::Linger };
             (after, fault.kind.status(), Some(fault))
         }
@@ -254,7 +258,7 @@ async fn answer_locally(
                 (endpoint::reply(local, dialect, worker, serving.plan()), keeps)
             }
             Err(fault) => {
-                client.refuse(&fault, dialect, None, None, limits).await;
+                client.refuse(&fault, dialect, None, None, None, limits).await;
                 return After::Linger;
             }
         },

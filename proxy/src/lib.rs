@@ -6,7 +6,7 @@
 //!
 //! In reading order: [`exchange`] (start here), [`client`] and [`upstream`] (the two sides), [`outgoing`] and [`relay`]
 //! (what goes between them), [`worker`] (what a core owns), [`greeting`] (how a connection begins), [`server`] (how it
-//! all starts and ends), [`reload`]; underneath [`wire`], [`tls`], [`pool`], [`connect`], [`addresses`], [`deadline`],
+//! all starts and ends), [`reload`]; what is counted, [`meters`], [`minutes`] and [`metrics`]; underneath [`wire`], [`tls`], [`pool`], [`connect`], [`addresses`], [`deadline`],
 //! [`resolve`], [`rt`].
 //!
 //! Laws of this floor, checked by `tests/it/tidy.rs`:
@@ -29,6 +29,8 @@ pub mod greeting;
 pub mod ledger;
 pub mod mail;
 pub mod meters;
+pub mod metrics;
+pub mod minutes;
 pub mod outgoing;
 pub mod pool;
 pub mod relay;

@@ -1,101 +1,398 @@
-//! How fast and how often: the histograms of one core, and their sum over all cores when somebody asks.
+//! How fast, how often and how dear: what one core has measured, and the sum over all cores when somebody asks.
 //!
-//! Every successful request is counted, none is sampled. An arm's histograms are HDR with three significant digits, in
-//! nanoseconds; they are made when its first request ends and grow with the values they hold. A core's numbers belong to
-//! its thread: a reader gets a copy.
+//! Every request that drew an arm is counted, none is sampled. Times are HDR histograms with three significant digits;
+//! successes and failures are kept apart, for a failure that comes fast would make its arm look fast. A histogram is made
+//! when the first value for it comes and grows with the largest it holds: 16 KiB at first, 176 KiB once it has held
+//! 2 s, 272 KiB at most. A core has at most [`HISTOGRAMS_MAX`] of them; what would need one more is counted as
+//! unmeasured. A core's numbers belong to its thread: a reader gets a copy.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hdrhistogram::Histogram;
+use kt_core::config::plan::Plan;
 use kt_core::event::Event;
+use kt_core::limits::{HISTOGRAMS_MAX, METERED_ARMS_MAX, STATUSES_MAX};
+use kt_core::tally::UsageSource;
 
-/// Longer is recorded as this: an hour.
-const LONGEST_NS: u64 = 3_600_000_000_000;
+use crate::minutes::{Minute, MinuteArm, Minutes};
 
-/// One arm's numbers on one core.
-#[derive(Clone, Debug)]
-pub struct ArmMeters {
-    /// Answers that came whole and well (below 400).
-    pub successes: u64,
-    /// All others.
-    pub errors: u64,
-    /// Request read whole → last byte of the answer handed over; successes only.
-    pub latency: Histogram<u64>,
-    /// Request read whole → first content; streamed successes only.
-    pub ttft: Histogram<u64>,
-    /// The gateway's own share of the latency; successes only.
-    pub overhead: Histogram<u64>,
+/// Longer is recorded as this: an hour. A rate of tokens above this many a second, times a thousand, too.
+const LARGEST: u64 = 3_600_000_000_000;
+/// Arms that are copied at once for a reader. Twelve histograms each, all wide, are 3 MiB of each.
+const ARMS_AT_ONCE: usize = 4;
+
+/// What is measured of an arm's requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Request read whole → last byte of the answer handed over.
+    Latency,
+    /// Request read whole → first content; streams only.
+    Ttft,
+    /// From one content event of a stream to the next, as read from the vendor.
+    Gap,
+    /// Output tokens per second, times a thousand: of a stream between its first and its last content, of another
+    /// answer while the vendor was at it.
+    TokenRate,
+    /// Name, TCP and TLS, where a connection was made.
+    Connect,
+    /// The gateway's own share of the latency.
+    Overhead,
 }
 
-impl Default for ArmMeters {
-    fn default() -> Self {
-        let empty = || Histogram::new(3).expect("three digits are within what the crate allows");
-        Self { successes: 0, errors: 0, latency: empty(), ttft: empty(), overhead: empty() }
+impl Measure {
+    /// Every measure.
+    pub const ALL: [Self; 6] = [Self::Latency, Self::Ttft, Self::Gap, Self::TokenRate, Self::Connect, Self::Overhead];
+
+    /// Its key in `GET /stats`, which says the unit.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Latency => "latency_ns",
+            Self::Ttft => "ttft_ns",
+            Self::Gap => "gap_ns",
+            Self::TokenRate => "tokens_per_1000s",
+            Self::Connect => "connect_ns",
+            Self::Overhead => "overhead_ns",
+        }
     }
 }
 
-impl ArmMeters {
-    /// Counts one ended request.
-    pub fn count(&mut self, event: &Event) {
-        if event.error.is_some() || event.status >= 400 {
-            self.errors += 1;
-            return;
+/// Values of one measure: their distribution, and their exact sum.
+#[derive(Clone, Debug, Default)]
+pub struct Distribution {
+    histogram: Option<Box<Histogram<u64>>>,
+    sum: u128,
+}
+
+impl Distribution {
+    /// The histogram, once there was a value.
+    pub fn histogram(&self) -> Option<&Histogram<u64>> {
+        self.histogram.as_deref()
+    }
+
+    /// How many values.
+    pub fn count(&self) -> u64 {
+        self.histogram.as_ref().map_or(0, |histogram| histogram.len())
+    }
+
+    /// Their sum.
+    pub const fn sum(&self) -> u128 {
+        self.sum
+    }
+
+    fn record(&mut self, value: u64, made: &Made) {
+        if self.histogram.is_none() {
+            if !made.one_more() {
+                return;
+            }
+            self.histogram = Some(Box::new(empty()));
         }
-        self.successes += 1;
-        record(&mut self.latency, event.latency_ns);
-        record(&mut self.overhead, event.overhead_ns);
+        let value = value.min(LARGEST);
+        self.sum += u128::from(value);
+        if let Some(histogram) = &mut self.histogram {
+            histogram.record(value).expect("an auto-resizing histogram takes any value");
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.sum += other.sum;
+        if let Some(theirs) = &other.histogram {
+            let mine = self.histogram.get_or_insert_with(|| Box::new(empty()));
+            mine.add(&**theirs).expect("an auto-resizing histogram takes in any other");
+        }
+    }
+}
+
+fn empty() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits are within what the crate allows")
+}
+
+/// How many histograms a core has made, and how many values found none.
+#[derive(Debug, Default)]
+struct Made {
+    histograms: Cell<usize>,
+    unmeasured: Cell<u64>,
+}
+
+impl Made {
+    fn one_more(&self) -> bool {
+        let room = self.histograms.get() < HISTOGRAMS_MAX;
+        let count = if room { self.histograms.get() + 1 } else { HISTOGRAMS_MAX };
+        self.histograms.set(count);
+        if !room {
+            self.unmeasured.set(self.unmeasured.get() + 1);
+        }
+        room
+    }
+}
+
+/// Requests that ended alike: well, or not.
+#[derive(Clone, Debug, Default)]
+pub struct Ended {
+    /// How many.
+    pub count: u64,
+    of: [Distribution; 6],
+}
+
+impl Ended {
+    /// The values of a measure.
+    pub const fn of(&self, measure: Measure) -> &Distribution {
+        &self.of[measure as usize]
+    }
+
+    fn record(&mut self, measure: Measure, value: u64, made: &Made) {
+        self.of[measure as usize].record(value, made);
+    }
+
+    fn count(&mut self, event: &Event, made: &Made) {
+        self.count += 1;
+        self.record(Measure::Latency, event.latency_ns, made);
+        self.record(Measure::Overhead, event.overhead_ns, made);
         if let Some(ttft) = event.ttft_ns {
-            record(&mut self.ttft, ttft);
+            self.record(Measure::Ttft, ttft, made);
         }
+        if event.connect_ns > 0 {
+            self.record(Measure::Connect, event.connect_ns, made);
+        }
+        if let Some(rate) = token_rate(event) {
+            self.record(Measure::TokenRate, rate, made);
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        for (mine, theirs) in self.of.iter_mut().zip(&other.of) {
+            mine.add(theirs);
+        }
+    }
+}
+
+/// Tokens per thousand seconds. None where nothing was generated, or no time passed.
+fn token_rate(event: &Event) -> Option<u64> {
+    let took = match event.gaps {
+        Some(gaps) => u128::from(gaps.n) * u128::from(gaps.mean_ns),
+        None => u128::from(event.upstream_ns),
+    };
+    if event.usage.completion_tokens == 0 {
+        return None;
+    }
+    let rate = (u128::from(event.usage.completion_tokens) * 1_000_000_000_000).checked_div(took)?;
+    u64::try_from(rate).ok()
+}
+
+/// One arm's numbers on one core.
+#[derive(Clone, Debug, Default)]
+pub struct ArmMeters {
+    /// Answers that came whole and well (below 400).
+    pub successes: Ended,
+    /// All others, requests that their client left included.
+    pub failures: Ended,
+    /// Requests by status. A vendor that answers with ever new ones is counted under 0 from the [`STATUSES_MAX`]-th on.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Tokens of the input.
+    pub tokens_in: u64,
+    /// Tokens of the output.
+    pub tokens_out: u64,
+    /// What requests cost whose usage is the vendor's last word, pico-dollars.
+    pub cost_picousd: u128,
+    /// What the others cost, as far as that is known: cut off, or estimated.
+    pub estimated_picousd: u128,
+    /// Requests of which nobody knows what they cost.
+    pub cost_unknown: u64,
+}
+
+impl ArmMeters {
+    fn count(&mut self, event: &Event, made: &Made) {
+        match is_success(event) {
+            true => self.successes.count(event, made),
+            false => self.failures.count(event, made),
+        }
+        count_status(&mut self.statuses, event.status);
+        self.tokens_in = self.tokens_in.saturating_add(event.usage.prompt_tokens);
+        self.tokens_out = self.tokens_out.saturating_add(event.usage.completion_tokens);
+        match (event.cost_picousd, event.usage_source) {
+            (None, _) => self.cost_unknown += 1,
+            (Some(cost), UsageSource::Provider | UsageSource::None) => self.cost_picousd += u128::from(cost),
+            (Some(cost), UsageSource::Partial | UsageSource::Estimated) => self.estimated_picousd += u128::from(cost),
+        }
+    }
+
+    /// Counts a gap between two content events as it is read, before anybody knows how its stream will end: among the
+    /// successes, for it is one of the vendor's pace in any case.
+    fn gap(&mut self, ns: u64, made: &Made) {
+        self.successes.record(Measure::Gap, ns, made);
+    }
+
+    fn histograms(&self) -> usize {
+        self.successes.of.iter().chain(&self.failures.of).filter(|values| values.histogram.is_some()).count()
     }
 
     /// Adds another core's numbers of the same arm.
     pub fn add(&mut self, other: &Self) {
-        self.successes += other.successes;
-        self.errors += other.errors;
-        for (mine, theirs) in
-            [(&mut self.latency, &other.latency), (&mut self.ttft, &other.ttft), (&mut self.overhead, &other.overhead)]
-        {
-            mine.add(theirs).expect("an auto-resizing histogram takes in any other");
+        let Self {
+            successes,
+            failures,
+            statuses,
+            tokens_in,
+            tokens_out,
+            cost_picousd,
+            estimated_picousd,
+            cost_unknown,
+        } = other;
+        self.successes.add(successes);
+        self.failures.add(failures);
+        for (&status, &count) in statuses {
+            *self.statuses.entry(status).or_default() += count;
         }
+        self.tokens_in = self.tokens_in.saturating_add(*tokens_in);
+        self.tokens_out = self.tokens_out.saturating_add(*tokens_out);
+        self.cost_picousd += cost_picousd;
+        self.estimated_picousd += estimated_picousd;
+        self.cost_unknown += cost_unknown;
     }
 }
 
-fn record(histogram: &mut Histogram<u64>, ns: u64) {
-    histogram.record(ns.min(LONGEST_NS)).expect("an auto-resizing histogram takes any value");
+/// Whether an answer came whole and well.
+pub(crate) fn is_success(event: &Event) -> bool {
+    event.error.is_none() && event.status < 400
 }
 
-/// Group, arm and model by name: what outlives a reload.
+fn count_status(statuses: &mut BTreeMap<u16, u64>, status: u16) {
+    let known = statuses.contains_key(&status) || statuses.len() < STATUSES_MAX;
+    *statuses.entry(if known { status } else { 0 }).or_default() += 1;
+}
+
+/// What outlives a reload: an arm by the names of its group and itself, and what it was made of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ArmKey {
     /// The group's name.
     pub group: Box<str>,
     /// The arm's name.
     pub arm: Box<str>,
+    /// Its target's vendor.
+    pub provider: &'static str,
     /// Its model, as configured.
     pub model: Box<str>,
 }
 
+impl ArmKey {
+    /// The arm of a plan by its indices.
+    pub fn of(plan: &Plan, group: u32, arm: u32) -> Self {
+        let chosen = plan.arm(group as usize, arm as usize);
+        Self {
+            group: chosen.group.name.clone(),
+            arm: chosen.arm.name.clone(),
+            provider: chosen.target.provider.as_str(),
+            model: chosen.arm.model.clone(),
+        }
+    }
+}
+
 /// One arm's numbers, shared by the plans that have the arm.
-pub type SharedMeters = Rc<RefCell<ArmMeters>>;
+#[derive(Clone, Debug)]
+pub struct SharedMeters {
+    key: Arc<ArmKey>,
+    meters: Rc<RefCell<ArmMeters>>,
+}
 
 /// Every arm's numbers on one core.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Meters {
-    arms: RefCell<BTreeMap<ArmKey, SharedMeters>>,
+    core: u32,
+    arms: RefCell<BTreeMap<Arc<ArmKey>, Rc<RefCell<ArmMeters>>>>,
+    /// Requests that drew no arm, by status.
+    unassigned: RefCell<BTreeMap<u16, u64>>,
+    made: Made,
+    minute: RefCell<Minute>,
+    minutes: Arc<Minutes>,
 }
 
 impl Meters {
-    /// The numbers of one arm, made empty if there were none.
-    pub fn of(&self, key: ArmKey) -> SharedMeters {
-        Rc::clone(self.arms.borrow_mut().entry(key).or_default())
+    /// Nothing yet. What a minute brought goes to `minutes` when it is over.
+    pub fn new(core: u32, minutes: Arc<Minutes>) -> Self {
+        Self {
+            core,
+            arms: RefCell::default(),
+            unassigned: RefCell::default(),
+            made: Made::default(),
+            minute: RefCell::default(),
+            minutes,
+        }
     }
 
-    /// A copy of all numbers.
-    pub fn copy(&self) -> BTreeMap<ArmKey, ArmMeters> {
-        self.arms.borrow().iter().map(|(key, meters)| (key.clone(), meters.borrow().clone())).collect()
+    /// The numbers of one arm, made empty if there were none.
+    pub fn of(&self, key: ArmKey) -> SharedMeters {
+        let mut arms = self.arms.borrow_mut();
+        if let Some((key, meters)) = arms.get_key_value(&key) {
+            return SharedMeters { key: Arc::clone(key), meters: Rc::clone(meters) };
+        }
+        let (key, meters) = (Arc::new(key), Rc::default());
+        arms.insert(Arc::clone(&key), Rc::clone(&meters));
+        SharedMeters { key, meters }
+    }
+
+    /// Counts one ended request.
+    pub fn count(&self, arm: &SharedMeters, event: &Event) {
+        arm.meters.borrow_mut().count(event, &self.made);
+        let mut minute = self.minute.borrow_mut();
+        if let Some(over) = minute.turn_to(event.ended_ns) {
+            self.minutes.keep(over);
+        }
+        minute.count(&arm.key, event);
+    }
+
+    /// Counts one ended request that drew no arm.
+    pub fn count_unassigned(&self, event: &Event) {
+        count_status(&mut self.unassigned.borrow_mut(), event.status);
+    }
+
+    /// Counts a gap between content events.
+    pub fn gap(&self, arm: &SharedMeters, ns: u64) {
+        arm.meters.borrow_mut().gap(ns, &self.made);
+    }
+
+    /// Once there are more than [`METERED_ARMS_MAX`], forgets those that the plan doesn't have, so that reloads with ever
+    /// new names don't pile up numbers.
+    pub fn forget_beyond_bound(&self, plan: &Plan) {
+        let mut arms = self.arms.borrow_mut();
+        if arms.len() <= METERED_ARMS_MAX {
+            return;
+        }
+        let is_there = |key: &ArmKey| {
+            let group = plan.group_by_name.get(&key.group).map(|&group| &plan.groups[group]);
+            group.is_some_and(|group| group.arms.iter().any(|arm| arm.name == key.arm))
+        };
+        arms.retain(|key, _| is_there(key));
+        self.made.histograms.set(arms.values().map(|meters| meters.borrow().histograms()).sum());
+    }
+
+    /// A copy of all numbers but those of the arms, which [`Self::read_on`] adds.
+    pub fn begin_reading(&self, counts: Counts) -> Reading {
+        Reading {
+            core: self.core,
+            arms: BTreeMap::new(),
+            unassigned: self.unassigned.borrow().clone(),
+            unmeasured: self.made.unmeasured.get(),
+            minute: self.minute.borrow().clone(),
+            counts,
+        }
+    }
+
+    /// Adds copies of the next few arms' numbers: as many as can be copied within a millisecond or so. Returns whether
+    /// there are more.
+    pub fn read_on(&self, reading: &mut Reading) -> bool {
+        let arms = self.arms.borrow();
+        let from = match reading.arms.last_key_value() {
+            Some((last, _)) => Bound::Excluded(Arc::clone(last)),
+            None => Bound::Unbounded,
+        };
+        let mut rest = arms.range((from, Bound::Unbounded));
+        let next = rest.by_ref().take(ARMS_AT_ONCE);
+        reading.arms.extend(next.map(|(key, meters)| (Arc::clone(key), meters.borrow().clone())));
+        rest.next().is_some()
     }
 }
 
@@ -105,7 +402,13 @@ pub struct Reading {
     /// Which core.
     pub core: u32,
     /// Its arms.
-    pub arms: BTreeMap<ArmKey, ArmMeters>,
+    pub arms: BTreeMap<Arc<ArmKey>, ArmMeters>,
+    /// Requests that drew no arm, by status.
+    pub unassigned: BTreeMap<u16, u64>,
+    /// Values that found no histogram.
+    pub unmeasured: u64,
+    /// The minute that isn't over yet.
+    pub minute: Minute,
     /// Counters and gauges.
     pub counts: Counts,
 }
@@ -119,6 +422,8 @@ pub struct Counts {
     pub in_flight: u64,
     /// Idle vendor connections, now.
     pub idle_upstreams: u64,
+    /// Vendor connections that are made or used, now.
+    pub busy_upstreams: u64,
     /// Connections closed at once because their address had as many as it may, since start.
     pub turned_away: u64,
     /// TLS handshakes of clients that failed, since start; of those who spoke no TLS where there is, and TLS where there
@@ -143,6 +448,7 @@ impl Counts {
             connections,
             in_flight,
             idle_upstreams,
+            busy_upstreams,
             turned_away,
             failed_handshakes,
             admitted,
@@ -154,6 +460,7 @@ impl Counts {
         self.connections += connections;
         self.in_flight += in_flight;
         self.idle_upstreams += idle_upstreams;
+        self.busy_upstreams += busy_upstreams;
         self.turned_away += turned_away;
         self.failed_handshakes += failed_handshakes;
         self.admitted += admitted;
@@ -165,53 +472,134 @@ impl Counts {
 }
 
 /// All cores' numbers as one.
-pub fn merge(readings: impl IntoIterator<Item = Reading>) -> (BTreeMap<ArmKey, ArmMeters>, Counts) {
-    let mut arms: BTreeMap<ArmKey, ArmMeters> = BTreeMap::new();
-    let mut counts = Counts::default();
-    for reading in readings {
-        counts.add(&reading.counts);
-        for (key, meters) in reading.arms {
-            arms.entry(key).or_default().add(&meters);
+#[derive(Debug, Default)]
+pub struct Sum {
+    /// By arm.
+    pub arms: BTreeMap<Arc<ArmKey>, ArmMeters>,
+    /// Requests that drew no arm, by status.
+    pub unassigned: BTreeMap<u16, u64>,
+    /// Values that found no histogram.
+    pub unmeasured: u64,
+    /// Each core's minute that isn't over yet.
+    pub minutes: Vec<Minute>,
+    /// Counters and gauges.
+    pub counts: Counts,
+}
+
+impl Sum {
+    /// Adds up what the cores have said.
+    pub fn of(readings: impl IntoIterator<Item = Reading>) -> Self {
+        let mut sum = Self::default();
+        for Reading { core: _, arms, unassigned, unmeasured, minute, counts } in readings {
+            sum.counts.add(&counts);
+            sum.unmeasured += unmeasured;
+            sum.minutes.push(minute);
+            for (status, count) in unassigned {
+                *sum.unassigned.entry(status).or_default() += count;
+            }
+            for (key, meters) in arms {
+                sum.arms.entry(key).or_default().add(&meters);
+            }
         }
+        sum
     }
-    (arms, counts)
+}
+
+/// What is kept of a request in its minute.
+pub(crate) fn into_minute(arm: &mut MinuteArm, event: &Event) {
+    arm.count(is_success(event), event.latency_ns, event.ttft_ns, event.usage.completion_tokens);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn cores_merged_are_as_one_histogram() {
-        let mut one = ArmMeters::default();
-        let mut cores = [ArmMeters::default(), ArmMeters::default()];
-        for n in 0..10_000_u64 {
-            let ns = 1_000 + n * n * 37;
-            record(&mut one.latency, ns);
-            record(&mut cores[n as usize % 2].latency, ns);
-        }
-        let mut merged = ArmMeters::default();
-        cores.iter().for_each(|core| merged.add(core));
-        assert_eq!(merged.latency, one.latency);
+    fn filled(values: impl IntoIterator<Item = u64>) -> Distribution {
+        let (mut distribution, made) = (Distribution::default(), Made::default());
+        values.into_iter().for_each(|value| distribution.record(value, &made));
+        distribution
     }
 
     #[test]
-    fn a_quantile_is_within_a_thousandth() {
-        let mut histogram = ArmMeters::default().latency;
-        for ns in 1..=1_000_000_u64 {
-            record(&mut histogram, ns * 100);
+    fn cores_merged_are_as_one_histogram() {
+        let value = |n: u64| 1_000 + n * n * 37;
+        let one = filled((0..10_000).map(value));
+        let mut merged = Distribution::default();
+        for core in 0..2 {
+            merged.add(&filled((0..10_000).filter(|n| n % 2 == core).map(value)));
         }
-        for (quantile, exact) in [(0.5, 50_000_000.0), (0.99, 99_000_000.0), (0.999, 99_900_000.0)] {
-            let error = (histogram.value_at_quantile(quantile) as f64 - exact).abs() / exact;
-            assert!(error <= 0.001, "quantile {quantile} is off by {error}");
+        assert_eq!(merged.histogram(), one.histogram());
+        assert_eq!(merged.sum(), one.sum());
+    }
+
+    #[test]
+    fn quantiles_of_ten_million_log_normal_values_are_within_a_thousandth() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        // Box and Muller; around 300 ms with a sigma of 1.5, so from tens of µs to some minutes.
+        let mut value = || {
+            let (u, v) = (1.0 - rng.f64(), rng.f64());
+            let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+            (300e6 * (1.5 * normal).exp()) as u64
+        };
+        let count =
+            if cfg!(debug_assertions) && std::env::var_os("KT_LONG").is_none() { 1_000_000 } else { 10_000_000 };
+        let mut values: Vec<u64> = (0..count).map(|_| value()).collect();
+        let distribution = filled(values.iter().copied());
+        values.sort_unstable();
+        for quantile in [0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999] {
+            let rank = ((quantile * values.len() as f64).ceil() as usize).max(1);
+            let exact = values[rank - 1].min(LARGEST) as f64;
+            let shown = distribution.histogram().expect("it is filled").value_at_quantile(quantile) as f64;
+            assert!((shown - exact).abs() <= exact * 0.001, "quantile {quantile} is {exact}, shown as {shown}");
         }
     }
 
     #[test]
     fn more_than_an_hour_is_an_hour() {
-        let mut histogram = ArmMeters::default().latency;
-        record(&mut histogram, u64::MAX);
+        let histogram = filled([u64::MAX]);
+        let histogram = histogram.histogram().expect("it has a value");
         assert_eq!(histogram.len(), 1);
-        assert!(histogram.max() <= LONGEST_NS * 1_001 / 1_000);
+        assert!(histogram.max() <= LARGEST * 1_001 / 1_000);
+    }
+
+    #[test]
+    fn a_core_makes_no_more_histograms_than_it_may() {
+        let made = Made::default();
+        let mut distributions: Vec<Distribution> = vec![Distribution::default(); HISTOGRAMS_MAX + 2];
+        for distribution in &mut distributions {
+            distribution.record(1, &made);
+        }
+        assert_eq!(distributions.iter().filter(|distribution| distribution.count() == 1).count(), HISTOGRAMS_MAX);
+        assert_eq!(made.unmeasured.get(), 2);
+        distributions[0].record(1, &made);
+        assert_eq!(distributions[0].count(), 2, "one that is there goes on");
+    }
+
+    #[test]
+    fn a_reader_gets_every_arm_once_a_few_at_a_time() {
+        let meters = Meters::new(0, Minutes::new(1));
+        let key = |arm: usize| ArmKey {
+            group: "g".into(),
+            arm: format!("{arm:02}").into(),
+            provider: "openai",
+            model: "m".into(),
+        };
+        (0..11).for_each(|arm| drop(meters.of(key(arm))));
+        let mut reading = meters.begin_reading(Counts::default());
+        let mut slices = 1;
+        while meters.read_on(&mut reading) {
+            assert_eq!(reading.arms.len(), slices * ARMS_AT_ONCE);
+            slices += 1;
+        }
+        assert_eq!((slices, reading.arms.len()), (3, 11));
+    }
+
+    #[test]
+    fn a_vendor_may_invent_statuses_without_end() {
+        let mut statuses = BTreeMap::new();
+        (100..900).for_each(|status| count_status(&mut statuses, status));
+        assert_eq!(statuses.len(), STATUSES_MAX + 1);
+        assert_eq!(statuses.values().sum::<u64>(), 800);
+        assert_eq!(statuses[&0], 800 - STATUSES_MAX as u64);
     }
 }

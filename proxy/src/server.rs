@@ -23,6 +23,7 @@ use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::ledger::{self, Ledger, Quill};
 use crate::mail::{Letter, Mailbox};
+use crate::minutes::Minutes;
 use crate::reload::{self, Deployment, LOG, Reloader};
 use crate::resolve::{Asker, Names};
 use crate::rt::{self, Bell, Engine, Listener};
@@ -138,7 +139,8 @@ impl Server {
             .map_err(|error| format!("cannot write the event log in {}: {error}", state.events().display()))?;
         let ledger = Arc::new(Mutex::new(Some(ledger)));
         let asker = Asker::start().map_err(|error| format!("cannot start a resolver thread: {error}"))?;
-        let cores = start_cores(listeners, quills, &asker, &deployment, engine, clock)?;
+        let minutes = Minutes::new(listeners.len());
+        let cores = start_cores(listeners, quills, &asker, &deployment, engine, clock, &minutes)?;
 
         let log = Arc::clone(&ledger);
         let record = Box::new(move |plan: &Arc<Plan>| {
@@ -147,7 +149,7 @@ impl Server {
             log.config(plan, clock.now_ns()).map_err(|stuck| format!("{stuck}; nothing was applied"))
         });
         let reloader = Arc::new(Reloader::new(files, cores.clone(), address, deployment, fixed, record));
-        admin::serve(admin, Admin::new(Arc::clone(&reloader), cores.clone(), clock, engine, address))?;
+        admin::serve(admin, Admin::new(Arc::clone(&reloader), cores.clone(), clock, engine, address, minutes))?;
         info!(target: LOG, "Gateway ready");
 
         wait_for_the_end(&mut signals, &reloader);
@@ -241,6 +243,7 @@ fn start_cores(
     deployment: &Arc<Deployment>,
     engine: Engine,
     clock: Clock,
+    minutes: &Arc<Minutes>,
 ) -> Result<Box<[Mailbox]>, String> {
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
     // Pinning pays when every CPU has its core; with fewer the scheduler knows better where there is room.
@@ -255,7 +258,7 @@ fn start_cores(
         mailboxes.push(mailbox.clone());
         let (deployment, asker, ready) = (Arc::clone(deployment), asker.clone(), ready.clone());
         let cpu = pinned.then(|| cpus[core]);
-        let seed = fastrand::u64(..);
+        let (seed, minutes) = (fastrand::u64(..), Arc::clone(minutes));
         let body = move || {
             if let Some(cpu) = cpu {
                 core_affinity::set_for_current(cpu);
@@ -265,7 +268,7 @@ fn start_cores(
                 let listener = Listener::new(listener, engine)?;
                 let bell = Bell::hang(inner, engine)?;
                 let names = Names::new(asker, mailbox);
-                let worker = Worker::new(Outfit { core, clock, deployment, names, quill, seed, descriptors });
+                let worker = Worker::new(Outfit { core, clock, deployment, names, quill, seed, descriptors, minutes });
                 let listener = std::rc::Rc::new(listener);
                 let accepting = worker::accept(std::rc::Rc::clone(&worker), std::rc::Rc::clone(&listener));
                 rt::spawn(accepting, |_| die("accepting connections panicked"));

@@ -167,7 +167,10 @@ pub async fn ask(
             Err(fault) => Err(fault),
         };
         match head {
-            Ok(head) => return Ok(Answer::new(upstream, head)),
+            Ok(head) => {
+                company.record.head_read(head.read_ns);
+                return Ok(Answer::new(upstream, head));
+            }
             Err(fault) if retried || !upstream.is_stale(fault.kind) => return Err(fault),
             Err(_stale) => retried = true,
         }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender};
-use kt_core::config::plan::{Plan, Target};
-use kt_core::event::Event;
+use kt_core::config::plan::{Arm, Group, Plan, Strategy, Target};
+use kt_core::event::{Event, Method};
 use kt_core::json::Scratch;
 use kt_core::limits::{DRAIN_MS, EVENT_BATCH_MS};
-use kt_core::route::Drawer;
+use kt_core::route::{self, Chooser, Drawer, Load, Outcome, Route, Selection, Unit};
 use rustls::{ClientConfig, ServerConfig};
 use tracing::{error, warn};
 
@@ -26,6 +26,7 @@ use crate::greeting;
 use crate::ledger::{Push, Quill, Slot};
 use crate::mail::Letter;
 use crate::meters::{ArmKey, Counts, Meters, Reading, SharedMeters};
+use crate::minutes::Minutes;
 use crate::pool::Pool;
 use crate::reload::{Deployment, LOG};
 use crate::resolve::Names;
@@ -42,6 +43,8 @@ const NUISANCE_SILENCE: Duration = Duration::from_secs(60);
 const GIVE_UP_PAUSE: Duration = Duration::from_millis(1);
 /// Descriptors of a core that are no connections: its ring, bell and listener, and attempts at connecting side by side.
 const OWN_DESCRIPTORS: usize = 8;
+/// Between two slices of a copy of the numbers.
+const READ_PAUSE: Duration = Duration::from_millis(1);
 /// How often a drain looks whether everything has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
 /// What a connection that was queued when the drain began is given to send its request.
@@ -99,12 +102,16 @@ pub struct Serving {
     lanes: Box<[OnceCell<Rc<Lane>>]>,
     /// By group and arm, indices into the plan; filled as arms are used.
     meters: RefCell<HashMap<(u32, u32), SharedMeters>>,
+    /// How the arms of each group have been answering, where its strategy asks for that; else empty.
+    loads: Box<[Box<[Rc<Load>]>]>,
 }
 
 impl Serving {
-    fn new(deployment: Arc<Deployment>) -> Rc<Self> {
+    /// What `previous` has learned of an arm is kept.
+    fn new(deployment: Arc<Deployment>, previous: Option<&Self>) -> Rc<Self> {
         let lanes = deployment.plan.targets.iter().map(|_| OnceCell::new()).collect();
-        Rc::new(Self { deployment, lanes, meters: RefCell::default() })
+        let loads = deployment.plan.groups.iter().map(|group| loads_of(group, previous)).collect();
+        Rc::new(Self { deployment, lanes, meters: RefCell::default(), loads })
     }
 
     /// The plan.
@@ -116,6 +123,23 @@ impl Serving {
     pub fn listener_tls(&self) -> Option<&Arc<ServerConfig>> {
         self.deployment.listener_tls.as_ref()
     }
+}
+
+fn loads_of(group: &Group, previous: Option<&Serving>) -> Box<[Rc<Load>]> {
+    match group.strategy {
+        Strategy::Weighted | Strategy::RoundRobin => Box::default(),
+        Strategy::LeastLatency => {
+            group.arms.iter().map(|arm| load_of(group, arm, previous).unwrap_or_default()).collect()
+        }
+    }
+}
+
+/// What is known of the arm of this name already.
+fn load_of(group: &Group, arm: &Arm, previous: Option<&Serving>) -> Option<Rc<Load>> {
+    let previous = previous?;
+    let index = *previous.plan().group_by_name.get(&group.name)?;
+    let at = previous.plan().groups[index].arms.iter().position(|known| known.name == arm.name)?;
+    previous.loads[index].get(at).map(Rc::clone)
 }
 
 /// The way to one vendor address: its idle connections, and what TLS trusts on it.
@@ -208,12 +232,14 @@ pub struct Outfit {
     pub seed: u64,
     /// What it may open.
     pub descriptors: Descriptors,
+    /// Where the minutes go that are over.
+    pub minutes: Arc<Minutes>,
 }
 
 impl Worker {
     /// A core that serves nothing yet.
     pub fn new(outfit: Outfit) -> Rc<Self> {
-        let Outfit { core, clock, deployment, names, quill, seed, descriptors } = outfit;
+        let Outfit { core, clock, deployment, names, quill, seed, descriptors, minutes } = outfit;
         Rc::new(Self {
             core,
             clock,
@@ -223,10 +249,10 @@ impl Worker {
             scratch: RefCell::default(),
             counters: Counters::default(),
             addresses: Rc::default(),
-            serving: RefCell::new(Serving::new(deployment)),
+            serving: RefCell::new(Serving::new(deployment, None)),
             lanes: RefCell::default(),
             quill: RefCell::new(Some(quill)),
-            meters: Meters::default(),
+            meters: Meters::new(core, minutes),
             dice: RefCell::new(fastrand::Rng::with_seed(seed)),
             draining: Cell::new(false),
             descriptors,
@@ -276,6 +302,30 @@ impl Worker {
         Rc::clone(lane)
     }
 
+    /// Chooses the arm for a request that takes `route`.
+    pub fn select(&self, serving: &Serving, route: Route, unit: Option<&Unit<'_>>) -> Selection {
+        let loads = &serving.loads[route.group()];
+        let (dice, now) = (self.dice.borrow_mut().u64(..), self.now_ns());
+        let chooser = Chooser { drawer: &mut self.drawer.borrow_mut(), loads, dice, now };
+        let selection = route::select(serving.plan(), route, unit, chooser);
+        if selection.method == Method::LeastLatency {
+            loads[selection.arm].begun();
+        }
+        selection
+    }
+
+    /// Counts a gap between two content events of a stream that this arm answers.
+    pub fn count_gap(&self, arm: &SharedMeters, ns: u64) {
+        self.meters.gap(arm, ns);
+    }
+
+    /// The numbers of the arm that was chosen.
+    pub fn meters(&self, serving: &Serving, selection: &Selection) -> SharedMeters {
+        // As in the record: they fit.
+        let index = |index| u32::try_from(index).unwrap_or(u32::MAX);
+        self.meters_of(serving, index(selection.group), index(selection.arm))
+    }
+
     /// Takes a place in the event queue; `None` when there is none, and the request must be shed.
     pub fn reserve(self: &Rc<Self>) -> Option<Slot> {
         let mut quill = self.quill.borrow_mut();
@@ -290,8 +340,14 @@ impl Worker {
 
     /// Hands a closed record over: to the histograms and to the log.
     pub fn emit(self: &Rc<Self>, slot: Slot, event: Event, serving: &Serving) {
-        if let (Some(group), Some(arm)) = (event.group, event.arm) {
-            self.meters_of(serving, group, arm).borrow_mut().count(&event);
+        match (event.group, event.arm) {
+            (Some(group), Some(arm)) => {
+                self.meters.count(&self.meters_of(serving, group, arm), &event);
+                if event.method == Method::LeastLatency {
+                    serving.loads[group as usize][arm as usize].ended(Outcome::of(&event), self.now_ns());
+                }
+            }
+            (_, None) | (None, _) => self.meters.count_unassigned(&event),
         }
         match self.quill.borrow_mut().as_mut() {
             Some(quill) => self.flush_later(quill.push(slot, event, serving.plan())),
@@ -319,12 +375,8 @@ impl Worker {
 
     fn meters_of(&self, serving: &Serving, group: u32, arm: u32) -> SharedMeters {
         let mut known = serving.meters.borrow_mut();
-        let meters = known.entry((group, arm)).or_insert_with(|| {
-            let group = &serving.plan().groups[group as usize];
-            let arm = &group.arms[arm as usize];
-            self.meters.of(ArmKey { group: group.name.clone(), arm: arm.name.clone(), model: arm.model.clone() })
-        });
-        Rc::clone(meters)
+        let new = || self.meters.of(ArmKey::of(serving.plan(), group, arm));
+        known.entry((group, arm)).or_insert_with(new).clone()
     }
 
     /// Whether another connection may be accepted: it takes a descriptor now, and another when it asks a vendor.
@@ -359,11 +411,13 @@ impl Worker {
         let wanted: HashSet<LaneKey> = deployment.plan.targets.iter().map(LaneKey::of).collect();
         self.lanes.borrow_mut().retain(|key, _| wanted.contains(key));
         self.names.forget_answers();
-        *self.serving.borrow_mut() = Serving::new(deployment);
+        self.meters.forget_beyond_bound(&deployment.plan);
+        let previous = self.serving();
+        *self.serving.borrow_mut() = Serving::new(deployment, Some(&previous));
     }
 
-    fn read(&self) -> Reading {
-        let idle = self.lanes.borrow().values().map(|lane| lane.pool.len() as u64).sum();
+    fn begin_reading(&self) -> Reading {
+        let idle: u64 = self.lanes.borrow().values().map(|lane| lane.pool.len() as u64).sum();
         let Counters {
             connections,
             in_flight,
@@ -379,6 +433,8 @@ impl Worker {
             connections: connections.get(),
             in_flight: in_flight.get(),
             idle_upstreams: idle,
+            // Whatever is open and no client's is a vendor's.
+            busy_upstreams: (rt::open_sockets() as u64).saturating_sub(connections.get()).saturating_sub(idle),
             turned_away: turned_away.get(),
             failed_handshakes: failed_handshakes.get(),
             admitted: admitted.get(),
@@ -387,7 +443,7 @@ impl Worker {
             shed: shed.get(),
             panics: panics.get(),
         };
-        Reading { core: self.core, arms: self.meters.copy(), counts }
+        self.meters.begin_reading(counts)
     }
 }
 
@@ -493,7 +549,11 @@ pub async fn read_mail(worker: Rc<Worker>, mut bell: Bell, letters: Receiver<Let
                     tell(&done, worker.core);
                 }
                 Letter::Resolved { host, answer } => worker.names.answered(host, answer),
-                Letter::Read { to } => tell(&to, worker.read()),
+                Letter::Read { to } => {
+                    let panicked =
+                        |_| error!(target: LOG, "reading the numbers panicked; whoever asked gives up waiting");
+                    rt::spawn(read(Rc::clone(&worker), to), panicked);
+                }
                 Letter::Drain { done } => {
                     let worker = Rc::clone(&worker);
                     listener.stop();
@@ -502,6 +562,15 @@ pub async fn read_mail(worker: Rc<Worker>, mut bell: Bell, letters: Receiver<Let
             }
         }
     }
+}
+
+/// Sends a copy of the numbers, made in slices between which requests are served.
+async fn read(worker: Rc<Worker>, to: Sender<Reading>) {
+    let mut reading = worker.begin_reading();
+    while worker.meters.read_on(&mut reading) {
+        rt::sleep(READ_PAUSE).await;
+    }
+    tell(&to, reading);
 }
 
 async fn drain(worker: Rc<Worker>, done: Sender<u32>) {

@@ -5,6 +5,7 @@
 //! the way of a rewrite, and a mistake in its parser can't hide itself from a test.
 
 mod abuse;
+mod assign;
 mod clients;
 mod connections;
 mod drain;
@@ -14,6 +15,7 @@ mod faults;
 mod harness;
 mod lint;
 mod malformed;
+mod measure;
 mod refusals;
 mod reload;
 mod replay;

@@ -129,12 +129,14 @@ codes! {
     UnknownReference => "E041", Error, "The name refers to nothing in the config";
     Ambiguous => "E042", Error, "The vendor has several targets, so the name does not say which one";
     AllZero => "E043", Error, "No target of the group can ever be drawn";
+    NotRandomised => "E044", Error, "The key has no meaning with a strategy that leaves nothing to chance";
 
     // Doubts.
     UnusedProvider => "W101", Warning, "No model group uses the provider";
     WeightsSum => "W102", Warning, "The weights of a group do not sum to 100";
     WeightsRounded => "W103", Warning, "The weights need more slots than a block has, so the shares are rounded";
     NeverDrawn => "W104", Warning, "The weight is above 0 but rounds to nothing";
+    NoVerdict => "W105", Warning, "The group's strategy leaves nothing to chance, so its arms can't be compared";
 }
 
 impl Complaint {

@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::complaint::{Code, Complaint};
-use super::plan::{Credential, Fixed, Plan, Secret, SecretRef, StreamUsage, reduce};
+use super::plan::{Credential, Fixed, Group, Plan, Secret, SecretRef, StreamUsage, reduce};
 use super::*;
+use crate::cost::{Kind, Source as PriceSource};
 use crate::limits::{CONFIG_BYTES_MAX, Limits};
 
 const TUTORIAL: &str = include_str!("../cases/config/tutorial.yaml");
@@ -495,6 +496,10 @@ fn a_reload_keeps_the_place_of_a_group_that_is_the_same_experiment() {
         ("- hate", "- violence"),
         ("name: basic-filter", "name: basic"),
         ("  - name: basic-filter\n", "  - name: basic-filter\n    applies_to: [nothing]\n"),
+        ("strategy: weighted", "strategy: round_robin"),
+        ("strategy: weighted", "strategy: weighted\n    salt: s"),
+        ("strategy: weighted", "strategy: weighted\n    assign_by: {body: user}"),
+        ("strategy: weighted", "strategy: weighted\n    assign_by: {header: user}"),
     ] {
         let yaml = TUTORIAL.replacen(from, to, 1);
         let yaml = yaml.replace(
@@ -507,9 +512,54 @@ fn a_reload_keeps_the_place_of_a_group_that_is_the_same_experiment() {
         assert_eq!(changed.groups[0].place.key(), 3, "a fresh key is drawn");
     }
     assert_eq!(
-        &*first.groups[0].epoch, "bb977c17e04d2e9a",
+        &*first.groups[0].epoch, "bb41e35897424863",
         "an epoch outlives the process: its encoding must not change"
     );
+}
+
+#[test]
+fn neither_the_order_of_arms_nor_what_is_analysed_is_another_experiment() {
+    let first = plan(TUTORIAL, None, &[]);
+    let (before, arms) = TUTORIAL.split_once("    targets:\n      - provider: openai\n").expect("the group's targets");
+    let (_, arms) = arms.split_once("      - provider: anthropic\n").expect("its second arm");
+    let (anthropic, after) = arms.split_once("policies:").expect("what follows");
+    let turned = format!(
+        "{before}    experiment: {{primary: \"ttft:p50\"}}\n    targets:\n      - provider: anthropic\n{anthropic}      \
+         - {{provider: openai, model: gpt-4o, weight: 70, pricing: {{input: 1}}}}\npolicies:{after}"
+    );
+    let second = plan(&turned, Some(&first), &[]);
+    let (one, other) = (&first.groups[0], &second.groups[0]);
+    assert_eq!((&one.epoch, &one.arms[0].name), (&other.epoch, &other.arms[1].name));
+    assert!(Arc::ptr_eq(&one.place, &other.place));
+    // And what is drawn next is the same arm, wherever it stands in the file.
+    let mut drawer = crate::route::Drawer::default();
+    let mut draw = |group: &Group| group.arms[drawer.draw(0, group).arm].name.clone();
+    let mixed: Vec<_> = (0..5).flat_map(|_| [draw(one), draw(other)]).collect();
+    assert_eq!(mixed.iter().filter(|name| name.starts_with("openai")).count(), 7);
+}
+
+#[test]
+fn an_arm_is_priced_by_itself_or_its_target_or_the_table() {
+    let yaml = "version: '1'\n\
+                providers:\n  targets:\n\
+                \x20   - {id: a, provider: openai, pricing: {input: 1, output: 2.5}}\n\
+                \x20   - {id: b, provider: anthropic}\n\
+                \x20   - {id: c, provider: openai-compatible, base_url: 'http://localhost'}\n\
+                model_groups:\n  - name: g\n    targets:\n\
+                \x20     - {provider: a, model: gpt-4o, weight: 20, pricing: {input: 7}}\n\
+                \x20     - {provider: a, model: gpt-4o, weight: 20, label: target}\n\
+                \x20     - {provider: b, model: claude-sonnet-4-20250514, weight: 20}\n\
+                \x20     - {provider: b, model: claude-nobody-knows, weight: 20}\n\
+                \x20     - {provider: c, model: gpt-4o, weight: 20}\n";
+    let plan = plan(yaml, None, &[]);
+    let priced = |arm: usize| {
+        let pricing = plan.groups[0].arms[arm].pricing.as_ref()?;
+        Some((pricing.source, pricing.prices.of(Kind::Input)?, pricing.prices.of(Kind::Output)))
+    };
+    assert_eq!(priced(0), Some((PriceSource::Config, 7_000_000, None)), "its own prices, and no others");
+    assert_eq!(priced(1), Some((PriceSource::Config, 1_000_000, Some(2_500_000))));
+    assert_eq!(priced(2), Some((PriceSource::Table, 3_000_000, Some(15_000_000))));
+    assert_eq!((priced(3), priced(4)), (None, None));
 }
 
 #[test]
@@ -547,9 +597,9 @@ fn a_plan_prints_without_secrets() {
     let expected = concat!(
         r#""targets":[{"id":"openai","provider":"openai","base_url":"https://api.openai.com","key":"present"},"#,
         r#"{"id":"anthropic","provider":"anthropic","base_url":"https://api.anthropic.com","key":"missing"}],"#,
-        r#""model_groups":[{"name":"quality-ab-test","epoch":"bb977c17e04d2e9a","block":[7,3],"targets":["#,
-        r#"{"arm":"openai/gpt-4o","target_id":"openai","provider":"openai","model":"gpt-4o","share":"70%","weight":70,"propensity":0.7},"#,
-        r#"{"arm":"anthropic/claude-sonnet-4-20250514","target_id":"anthropic","provider":"anthropic","model":"claude-sonnet-4-20250514","share":"30%","weight":30,"propensity":0.3}]}],"#,
+        r#""model_groups":[{"name":"quality-ab-test","epoch":"bb41e35897424863","strategy":"weighted","block":[7,3],"targets":["#,
+        r#"{"arm":"openai/gpt-4o","target_id":"openai","provider":"openai","model":"gpt-4o","share":"70%","price_source":"table","price_version":"2025-11-01","weight":70,"propensity":0.7},"#,
+        r#"{"arm":"anthropic/claude-sonnet-4-20250514","target_id":"anthropic","provider":"anthropic","model":"claude-sonnet-4-20250514","share":"30%","price_source":"table","price_version":"2026-07-26","weight":30,"propensity":0.3}]}],"#,
         r#""policies":[{"name":"basic-filter","type":"content_filter","action":"flag","on":"request","applies_to":["quality-ab-test"],"categories":["hate"],"threshold":"medium"}],"#,
         r#""clients":[{"name":"a","key":"missing"},{"name":"b","key":"present"}],"tls":true"#,
     );

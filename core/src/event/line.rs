@@ -5,7 +5,8 @@
 //! [`is_decision`] needs no parser.
 
 use super::{Event, Gaps, Method, PolicyResult, Shed};
-use crate::config::plan::{Arm, Group, Plan};
+use crate::config::plan::{Arm, Experiment, Group, Plan, UnitSource};
+use crate::cost::{self, write_usd};
 use crate::dialect::Report;
 use crate::fault::{Kind, Phase};
 use crate::json::escape_into;
@@ -63,6 +64,8 @@ impl Event {
         write_usage(&self.usage, &mut line);
         line.number("tokens", self.usage.total_tokens);
         line.text("usage_source", self.usage_source.as_str());
+        line.number("cache_write_1h_tokens", self.usage.cache_write_1h_tokens);
+        self.write_cost(arm, &mut line);
         line.millis("latency_ms", self.latency_ns);
         match self.ttft_ns {
             Some(ns) => line.millis("ttft_ms", ns),
@@ -74,10 +77,24 @@ impl Event {
         line.micros("gateway_overhead_us", self.overhead_ns);
         write_gaps(self.gaps, &mut line);
         line.number("attempts", u64::from(self.attempts));
+        line.number_or_null("retry_count", self.retry_count.map(u64::from));
         write_policies(&self.policies, plan, &mut line);
         line.text("verdict", self.verdict.as_str());
         line.number("core", u64::from(self.core));
         line.close_line();
+    }
+
+    /// A cost that isn't known is null twice, and of unknown source.
+    fn write_cost(&self, arm: Option<&Arm>, line: &mut Object<'_>) {
+        let pricing = arm.and_then(|arm| arm.pricing.as_ref());
+        line.number_or_null("cost_picousd", self.cost_picousd);
+        match self.cost_picousd {
+            Some(picousd) => line.dollars("cost_usd", picousd),
+            None => line.null("cost_usd"),
+        }
+        let source = pricing.filter(|_| self.cost_picousd.is_some()).map(|pricing| pricing.source.as_str());
+        line.text("cost_source", source.unwrap_or("unknown"));
+        line.text_or_null("price_version", pricing.map(|pricing| &*pricing.version));
     }
 
     /// `propensity` is the chance with which a draw gives this arm, so it is null where nothing was drawn.
@@ -85,10 +102,17 @@ impl Event {
         let mut assignment = line.object("assignment");
         assignment.text("method", self.method.as_str());
         assignment.number_or_null("slot", self.slot);
-        assignment.null("unit_hash");
+        match self.unit_hash {
+            Some(hash) => assignment.hex("unit_hash", hash),
+            None => assignment.null("unit_hash"),
+        }
         match (self.method, arm) {
             (Method::Block, Some(arm)) => assignment.fraction("propensity", arm.propensity),
-            (Method::Block, None) | (Method::Direct | Method::None, _) => assignment.null("propensity"),
+            (Method::Hash, Some(arm)) => assignment.fraction("propensity", arm.weight_share),
+            (Method::Block | Method::Hash, None)
+            | (Method::Direct | Method::RoundRobin | Method::LeastLatency | Method::None, _) => {
+                assignment.null("propensity");
+            }
         }
         assignment.text_or_null("epoch", group.map(|group| &*group.epoch));
         assignment.close();
@@ -120,7 +144,6 @@ fn write_usage(tokens: &Usage, line: &mut Object<'_>) {
     usage.number("total_tokens", tokens.total_tokens);
     usage.number("cached_tokens", tokens.cached_tokens);
     usage.number("cache_write_tokens", tokens.cache_write_tokens);
-    usage.number("cache_write_1h_tokens", tokens.cache_write_1h_tokens);
     usage.number("reasoning_tokens", tokens.reasoning_tokens);
     usage.close();
 }
@@ -163,15 +186,22 @@ pub fn write_config_line(plan: &Plan, at_ns: u64, stamp: &Stamp, out: &mut Vec<u
         let mut item = groups.item();
         item.text("name", &group.name);
         item.text("epoch", &group.epoch);
+        item.text("strategy", group.strategy.as_str());
+        item.text("salt", &group.salt);
+        write_assign_by(&group.assign_by, &mut item);
+        write_experiment(group.experiment.as_ref(), &mut item);
         let mut arms = item.array("arms");
         for arm in &group.arms {
             let target = plan.targets.get(arm.target);
             let mut item = arms.item();
             item.text("arm", &arm.name);
             item.text_or_null("target_id", target.map(|target| &*target.id));
+            item.text_or_null("provider", target.map(|target| target.provider.as_str()));
             item.text("model", &arm.model);
             item.number("weight", u64::from(arm.weight));
             item.fraction("propensity", arm.propensity);
+            item.number_or_null("total_ms", target.and_then(|target| target.timeouts.total_ms));
+            write_prices(arm, &mut item);
             item.close();
         }
         arms.close();
@@ -179,6 +209,46 @@ pub fn write_config_line(plan: &Plan, at_ns: u64, stamp: &Stamp, out: &mut Vec<u
     }
     groups.close();
     line.close_line();
+}
+
+/// Null where the group assigns no units.
+fn write_assign_by(assign_by: &[UnitSource], group: &mut Object<'_>) {
+    if assign_by.is_empty() {
+        return group.null("assign_by");
+    }
+    let mut sources = group.array("assign_by");
+    for source in assign_by {
+        let mut item = sources.item();
+        match source {
+            UnitSource::Header(name) => item.text("header", name),
+            UnitSource::Body(path) => item.text("body", &path.join(".")),
+            UnitSource::Client => item.bool("client", true),
+        }
+        item.close();
+    }
+    sources.close();
+}
+
+/// `margin` is a fraction here: 0.05 for 5 %.
+fn write_experiment(experiment: Option<&Experiment>, group: &mut Object<'_>) {
+    let Some(Experiment { primary, margin_bp }) = experiment else { return group.null("experiment") };
+    let mut object = group.object("experiment");
+    object.text("primary", primary);
+    object.fraction("margin", f64::from(*margin_bp) / 10_000.0);
+    object.close();
+}
+
+/// The prices in force, pico-dollars per token; null where there are none.
+fn write_prices(arm: &Arm, item: &mut Object<'_>) {
+    let Some(pricing) = &arm.pricing else { return item.null("prices_picousd") };
+    let mut prices = item.object("prices_picousd");
+    for kind in cost::Kind::ALL {
+        prices.number_or_null(kind.as_str(), pricing.prices.of(kind));
+    }
+    prices.number_or_null("prompt_tokens_max", pricing.prices.prompt_tokens_max());
+    prices.close();
+    item.text("price_source", pricing.source.as_str());
+    item.text("price_version", &pricing.version);
 }
 
 impl Shed {
@@ -324,6 +394,22 @@ impl<'a> Object<'a> {
         self.out.push(b',');
     }
 
+    /// Dollars, exactly.
+    fn dollars(&mut self, name: &'static str, picousd: u64) {
+        self.key(name);
+        write_usd(picousd, self.out);
+        self.out.push(b',');
+    }
+
+    /// 16 lower-case digits.
+    fn hex(&mut self, name: &'static str, value: u64) {
+        self.key(name);
+        self.out.push(b'"');
+        let digit = |at: u32| b"0123456789abcdef"[(value >> (60 - 4 * at) & 15) as usize];
+        self.out.extend((0..16).map(digit));
+        self.out.extend_from_slice(b"\",");
+    }
+
     /// Milliseconds, to the nearest µs.
     fn millis(&mut self, name: &'static str, ns: u64) {
         self.key(name);
@@ -467,15 +553,20 @@ mod tests {
             "model":"claude-sonnet-4-20250514",
             "upstream_model":"claude-sonnet-4",
             "weight":30,
-            "assignment":{"method":"block","slot":19,"unit_hash":null,"propensity":0.3,"epoch":"0123456789abcdef"},
+            "assignment":{"method":"block","slot":19,"unit_hash":"00000000deadbeef","propensity":0.3,"epoch":"0123456789abcdef"},
             "config_version":"3-9f2c00112233",
             "translation":{"approximated":[],"dropped":[]},
             "stream":true,
             "status":502,
             "error":{"side":"upstream","kind":"answer_torn","phase":"stream"},
-            "usage":{"prompt_tokens":100,"completion_tokens":42,"total_tokens":142,"cached_tokens":20,"cache_write_tokens":5,"cache_write_1h_tokens":2,"reasoning_tokens":7},
+            "usage":{"prompt_tokens":100,"completion_tokens":42,"total_tokens":142,"cached_tokens":20,"cache_write_tokens":5,"reasoning_tokens":7},
             "tokens":142,
             "usage_source":"partial",
+            "cache_write_1h_tokens":2,
+            "cost_picousd":1234567,
+            "cost_usd":0.000001234567,
+            "cost_source":"table",
+            "price_version":"2026-07-26",
             "latency_ms":285.123,
             "ttft_ms":120.001,
             "upstream_ms":280.000,
@@ -484,6 +575,7 @@ mod tests {
             "gateway_overhead_us":2123.001,
             "gaps":{"n":41,"mean_us":3902.439,"p99_us":9000.000,"max_us":12000.001},
             "attempts":2,
+            "retry_count":1,
             "policies":[{"name":"basic-filter","type":"content_filter","action":"flag","result":"pass","flagged":true,"category":"hate","score":0.912,"severity":"high"},
             {"name":"strict","type":"content_filter","action":"block","result":"pass","flagged":false,"category":null,"score":null,"severity":null}],
             "verdict":"flag",
@@ -520,9 +612,14 @@ mod tests {
             "stream":false,
             "status":400,
             "error":{"side":"client","kind":"malformed_json","phase":"body"},
-            "usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0,"cached_tokens":0,"cache_write_tokens":0,"cache_write_1h_tokens":0,"reasoning_tokens":0},
+            "usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0,"cached_tokens":0,"cache_write_tokens":0,"reasoning_tokens":0},
             "tokens":0,
             "usage_source":"none",
+            "cache_write_1h_tokens":0,
+            "cost_picousd":null,
+            "cost_usd":null,
+            "cost_source":"unknown",
+            "price_version":null,
             "latency_ms":0.000,
             "ttft_ms":null,
             "upstream_ms":0.000,
@@ -531,6 +628,7 @@ mod tests {
             "gateway_overhead_us":0.000,
             "gaps":null,
             "attempts":0,
+            "retry_count":null,
             "policies":[],
             "verdict":"allow",
             "core":0}"#,
@@ -543,7 +641,9 @@ mod tests {
         Event { method: Method::Direct, slot: None, ..streamed() }.write_line(&plan(), &STAMP, &mut out);
         let line = String::from_utf8(out).unwrap();
         assert!(
-            line.contains(r#""method":"direct","slot":null,"unit_hash":null,"propensity":null,"epoch":"0"#),
+            line.contains(
+                r#""method":"direct","slot":null,"unit_hash":"00000000deadbeef","propensity":null,"epoch":"0"#
+            ),
             "{line}"
         );
     }
@@ -560,9 +660,13 @@ mod tests {
             "seq":1,
             "timestamp":"2026-11-22T10:36:46.123456Z",
             "config_version":"3-9f2c00112233",
-            "model_groups":[{"name":"quality-ab-test","epoch":"0123456789abcdef","arms":[
-            {"arm":"openai/gpt-4o","target_id":"openai","model":"gpt-4o","weight":70,"propensity":0.7},
-            {"arm":"anthropic/claude-sonnet-4-20250514","target_id":"anthropic","model":"claude-sonnet-4-20250514","weight":30,"propensity":0.3}]}]}"#,
+            "model_groups":[{"name":"quality-ab-test","epoch":"0123456789abcdef","strategy":"weighted","salt":"quality-ab-test",
+            "assign_by":[{"header":"x-user-id"},{"body":"metadata.user_id"},{"client":true}],
+            "experiment":{"primary":"ttft:p50","margin":0.025},"arms":[
+            {"arm":"openai/gpt-4o","target_id":"openai","provider":"openai","model":"gpt-4o","weight":70,"propensity":0.7,"total_ms":null,
+            "prices_picousd":{"input":1000000,"output":null,"cache_read":null,"cache_write_5m":null,"cache_write_1h":null,"reasoning":null,"prompt_tokens_max":null},"price_source":"config","price_version":"7fd79207422f"},
+            {"arm":"anthropic/claude-sonnet-4-20250514","target_id":"anthropic","provider":"anthropic","model":"claude-sonnet-4-20250514","weight":30,"propensity":0.3,"total_ms":60000,
+            "prices_picousd":{"input":3000000,"output":15000000,"cache_read":300000,"cache_write_5m":3750000,"cache_write_1h":6000000,"reasoning":15000000,"prompt_tokens_max":200000},"price_source":"table","price_version":"2026-07-26"}]}]}"#,
         );
         assert!(!is_decision(&out));
     }
@@ -669,6 +773,7 @@ mod tests {
             method: Method::Block,
             slot: Some(19),
             translation: Some(Box::default()),
+            unit_hash: Some(0xdead_beef),
             stream: true,
             status: 502,
             error: Some((Kind::AnswerTorn, Phase::Stream)),
@@ -682,6 +787,7 @@ mod tests {
                 reasoning_tokens: 7,
             },
             usage_source: UsageSource::Partial,
+            cost_picousd: Some(1_234_567),
             latency_ns: 285_123_456,
             ttft_ns: Some(120_000_500),
             upstream_ns: 280_000_000,
@@ -690,6 +796,7 @@ mod tests {
             overhead_ns: 2_123_001,
             gaps: Some(Gaps { n: 41, mean_ns: 3_902_439, p99_ns: 9_000_000, max_ns: 12_000_001 }),
             attempts: 2,
+            retry_count: Some(1),
             policies: [
                 PolicyResult {
                     policy: 0,
@@ -728,11 +835,13 @@ mod tests {
             method: Method::None,
             slot: None,
             translation: None,
+            unit_hash: None,
             stream: false,
             status: 400,
             error: Some((Kind::MalformedJson, Phase::Body)),
             usage: Usage::default(),
             usage_source: UsageSource::None,
+            cost_picousd: None,
             latency_ns: 0,
             ttft_ns: None,
             upstream_ns: 0,
@@ -741,6 +850,7 @@ mod tests {
             overhead_ns: 0,
             gaps: None,
             attempts: 0,
+            retry_count: None,
             policies: [].into(),
             verdict: Verdict::Allow,
             core: 0,
@@ -762,12 +872,14 @@ version: '1'
 providers:
   targets:
     - {id: openai, provider: openai, secret_key_ref: {env: OPENAI_API_KEY}}
-    - {id: anthropic, provider: anthropic, secret_key_ref: {env: ANTHROPIC_API_KEY}}
+    - {id: anthropic, provider: anthropic, secret_key_ref: {env: ANTHROPIC_API_KEY}, timeouts: {total_ms: 60000}}
 model_groups:
   - name: quality-ab-test
     strategy: weighted
+    assign_by: [{header: X-User-Id}, {body: metadata.user_id}, {client: true}]
+    experiment: {primary: 'ttft:p50', margin: 2.5%}
     targets:
-      - {provider: openai, model: gpt-4o, weight: 70}
+      - {provider: openai, model: gpt-4o, weight: 70, pricing: {input: 1}}
       - {provider: anthropic, model: claude-sonnet-4-20250514, weight: 30}
 policies:
   - {name: basic-filter, type: content_filter, action: flag, config: {categories: [hate]}}

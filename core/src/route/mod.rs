@@ -1,17 +1,28 @@
 //! Which arm a request gets.
 //!
-//! A group is drawn from, by weight; a model that exactly one arm has is taken at its word. Whether the arm can answer
-//! is not asked here: an assignment that depended on it would not be one by chance.
+//! A group is drawn from, by weight; a unit that the request names always gets the same arm; a model that exactly one
+//! arm has is taken at its word. Whether the arm can answer is not asked here: an assignment that depended on it would
+//! not be one by chance. Those who balance load and don't experiment have two strategies that chance has no part, or
+//! only a small part, in.
 
+mod load;
 mod permutation;
+mod rendezvous;
+mod turns;
+mod unit;
 
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::config::plan::Plan;
+use crate::config::plan::{Plan, Strategy};
 use crate::event::Method;
 use crate::fault::{Fault, Kind, Phase};
 
+pub use load::{Load, Outcome};
 pub use permutation::{Drawer, Drawn};
+pub use rendezvous::{assign, score, unit_hash};
+pub use turns::round_of;
+pub use unit::{Asked, Unit, find_unit};
 
 /// A group's place in its sequence of slots, on a cache line of its own: the one counter that cores share per group.
 #[derive(Debug)]
@@ -31,8 +42,22 @@ pub struct Selection {
     pub arm: usize,
     /// How it came about: drawn or direct.
     pub method: Method,
-    /// The group's place, when the arm was drawn.
+    /// The group's place, when the arm was drawn or was next in turn.
     pub slot: Option<u64>,
+    /// Tells the unit apart, when the arm was assigned by one.
+    pub unit_hash: Option<u64>,
+}
+
+/// What a core brings to a choice.
+pub struct Chooser<'c> {
+    /// Its view of the groups' sequences.
+    pub drawer: &'c mut Drawer,
+    /// How the arms of the route's group have been answering on this core; needed for [`Strategy::LeastLatency`] only.
+    pub loads: &'c [Rc<Load>],
+    /// Drawn by chance for this request.
+    pub dice: u64,
+    /// Now, ns.
+    pub now: u64,
 }
 
 /// Most groups that an error names.
@@ -75,14 +100,35 @@ pub fn find(plan: &Plan, model: &str) -> Result<Route, Fault> {
     }
 }
 
-/// Chooses the arm for a request that takes `route`. `drawer` is this core's.
-pub fn select(plan: &Plan, route: Route, drawer: &mut Drawer) -> Selection {
-    match route {
-        Route::Group(group) => {
-            let Drawn { arm, slot } = drawer.draw(group, &plan.groups[group]);
-            Selection { group, arm, method: Method::Block, slot: Some(slot) }
+/// Chooses the arm for a request that takes `route`. `unit` is what [`find_unit`] has found.
+pub fn select(plan: &Plan, route: Route, unit: Option<&Unit<'_>>, chooser: Chooser<'_>) -> Selection {
+    let group = match route {
+        Route::Group(group) => group,
+        Route::Arm { group, arm } => {
+            return Selection { group, arm, method: Method::Direct, slot: None, unit_hash: None };
         }
-        Route::Arm { group, arm } => Selection { group, arm, method: Method::Direct, slot: None },
+    };
+    let configured = &plan.groups[group];
+    let Chooser { drawer, loads, dice, now } = chooser;
+    match (configured.strategy, unit) {
+        (Strategy::Weighted, Some(Unit(unit))) => {
+            let unit_hash = Some(unit_hash(configured.salt.as_bytes(), unit));
+            Selection { group, arm: assign(configured, unit), method: Method::Hash, slot: None, unit_hash }
+        }
+        (Strategy::Weighted, None) => {
+            let Drawn { arm, slot } = drawer.draw(group, configured);
+            Selection { group, arm, method: Method::Block, slot: Some(slot), unit_hash: None }
+        }
+        (Strategy::RoundRobin, _) => {
+            let slot = configured.place.take();
+            // Not cut off: less than the number of turns.
+            let arm = configured.turns[(slot % configured.turns.len() as u64) as usize] as usize;
+            Selection { group, arm, method: Method::RoundRobin, slot: Some(slot), unit_hash: None }
+        }
+        (Strategy::LeastLatency, _) => {
+            let arm = load::choose(configured, loads, dice, now);
+            Selection { group, arm, method: Method::LeastLatency, slot: None, unit_hash: None }
+        }
     }
 }
 
@@ -130,7 +176,7 @@ mod tests {
     use std::sync::Arc;
 
     fn ask(plan: &Plan, model: &str, drawer: &mut Drawer) -> Result<Selection, Fault> {
-        find(plan, model).map(|route| select(plan, route, drawer))
+        find(plan, model).map(|route| select(plan, route, None, Chooser { drawer, loads: &[], dice: 0, now: 0 }))
     }
 
     /// A group whose arms have these many slots, in a run of its own.
@@ -142,11 +188,19 @@ mod tests {
             model: format!("{name}-model-{index}").into(),
             weight,
             propensity: f64::from(weight) / f64::from(sum),
+            weight_share: f64::from(weight) / f64::from(sum),
+            pricing: None,
         };
         Group {
             name: name.into(),
             arms: block.iter().enumerate().map(arm).collect(),
+            by_name: (0..block.len() as u32).collect(),
             block: block.into(),
+            turns: Box::default(),
+            strategy: Strategy::Weighted,
+            assign_by: Box::default(),
+            salt: name.into(),
+            experiment: None,
             epoch: "0123456789abcdef".into(),
             place: Arc::new(Place::new(key)),
         }
@@ -177,12 +231,45 @@ mod tests {
     fn a_group_is_drawn_from_and_a_model_is_taken_at_its_word() {
         let plan = plan(vec![group("a", &[1], 1), group("b", &[0, 5], 2)]);
         let mut drawer = Drawer::default();
-        let drawn = |slot| Selection { group: 1, arm: 1, method: Method::Block, slot: Some(slot) };
+        let drawn = |slot| Selection { group: 1, arm: 1, method: Method::Block, slot: Some(slot), unit_hash: None };
         assert_eq!(ask(&plan, "b", &mut drawer), Ok(drawn(0)));
         assert_eq!(ask(&plan, "b", &mut drawer), Ok(drawn(1)));
-        let direct = Selection { group: 1, arm: 0, method: Method::Direct, slot: None };
+        let direct = Selection { group: 1, arm: 0, method: Method::Direct, slot: None, unit_hash: None };
         assert_eq!(ask(&plan, "b-model-0", &mut drawer), Ok(direct));
         assert_eq!(ask(&plan, "b", &mut drawer), Ok(drawn(2)), "a direct request takes no place");
+    }
+
+    #[test]
+    fn a_unit_is_assigned_and_takes_no_place() {
+        let plan = plan(vec![group("a", &[1, 1], 1)]);
+        let mut drawer = Drawer::default();
+        let mut of = |unit: Option<&[u8]>| {
+            let unit = unit.map(|unit| Unit(unit.into()));
+            let chooser = Chooser { drawer: &mut drawer, loads: &[], dice: 0, now: 0 };
+            select(&plan, Route::Group(0), unit.as_ref(), chooser)
+        };
+        let first = of(Some(b"u-1"));
+        assert_eq!((first.method, first.slot), (Method::Hash, None));
+        assert_eq!(first.unit_hash, Some(unit_hash(b"a", b"u-1")));
+        assert_eq!(of(None).slot, Some(0));
+        assert_eq!(of(Some(b"u-1")), first);
+        assert_eq!(of(None).slot, Some(1));
+    }
+
+    #[test]
+    fn in_round_robin_each_has_its_turns_evenly_spread() {
+        let mut turns = group("a", &[5, 1, 1, 0], 1);
+        turns.strategy = Strategy::RoundRobin;
+        turns.turns = round_of(&turns.block, &turns.by_name);
+        let plan = plan(vec![turns]);
+        let mut turn = || {
+            let chooser = Chooser { drawer: &mut Drawer::default(), loads: &[], dice: 0, now: 0 };
+            select(&plan, Route::Group(0), None, chooser).arm
+        };
+        let round: Vec<usize> = std::iter::repeat_with(&mut turn).take(7).collect();
+        assert_eq!(round, [0, 0, 1, 0, 2, 0, 0], "as nginx does");
+        let next: Vec<usize> = std::iter::repeat_with(&mut turn).take(7).collect();
+        assert_eq!(next, round);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Drawn {
 struct Block {
     key: u64,
     number: u64,
-    /// The arm of each slot; empty when nothing has been drawn yet.
+    /// The arm of each slot, by its place in the order of names; empty when nothing has been drawn yet.
     arms: Vec<u32>,
 }
 
@@ -54,24 +54,25 @@ impl Drawer {
         let number = slot / u64::from(slots);
         let block = &mut self.blocks[index];
         if block.arms.len() != slots as usize || block.number != number || block.key != group.place.key() {
-            block.permute(group.place.key(), number, &group.block);
+            block.permute(group.place.key(), number, group.by_name.iter().map(|&arm| group.block[arm as usize]));
         }
         // Not cut off: less than the number of slots, which is a u32.
         let place_in_block = (slot % u64::from(slots)) as usize;
-        Drawn { arm: block.arms[place_in_block] as usize, slot }
+        let by_name = block.arms[place_in_block] as usize;
+        Drawn { arm: group.by_name[by_name] as usize, slot }
     }
 }
 
 impl Block {
     /// Lays out each arm as often as it has slots, then shuffles (Fisher and Yates, with fastrand's unbiased bounded
     /// draws).
-    fn permute(&mut self, key: u64, number: u64, slots_of_arms: &[u32]) {
+    fn permute(&mut self, key: u64, number: u64, slots_of_arms: impl IntoIterator<Item = u32>) {
         (self.key, self.number) = (key, number);
         self.arms.clear();
-        for (arm, &slots) in (0..).zip(slots_of_arms) {
+        for (arm, slots) in (0..).zip(slots_of_arms) {
             self.arms.extend(std::iter::repeat_n(arm, slots as usize));
         }
-        if slots_of_arms.iter().filter(|&&slots| slots > 0).count() > 1 {
+        if self.arms.first() != self.arms.last() {
             fastrand::Rng::with_seed(seed(key, number)).shuffle(&mut self.arms);
         }
     }
@@ -151,7 +152,7 @@ mod tests {
         let mut counts = HashMap::new();
         let mut permuted = Block::default();
         for (key, number) in blocks {
-            permuted.permute(key, number, block);
+            permuted.permute(key, number, block.iter().copied());
             *counts.entry(permuted.arms.clone()).or_default() += 1.0;
         }
         counts
@@ -174,7 +175,7 @@ mod tests {
         // 70 + 30 slots: two arrangements that are drawn apart agree in 58 of 100 places, give or take 4.
         let mut permuted = Block::default();
         let mut order = |key, number| {
-            permuted.permute(key, number, &[70, 30]);
+            permuted.permute(key, number, [70, 30]);
             permuted.arms.clone()
         };
         let agreement = |a: &[u32], b: &[u32]| a.iter().zip(b).filter(|(a, b)| a == b).count();

@@ -69,6 +69,7 @@ pub(super) fn read_usage(object: Value<'_>) -> Option<Usage> {
         total_tokens: count(&["total_tokens"]).unwrap_or(prompt_tokens.saturating_add(completion_tokens)),
         cached_tokens: count(&["input_tokens_details", "cached_tokens"]).unwrap_or_default(),
         cache_write_tokens: 0,
+        cache_write_1h_tokens: 0,
         reasoning_tokens: count(&["output_tokens_details", "reasoning_tokens"]).unwrap_or_default(),
     })
 }
@@ -113,6 +114,7 @@ mod tests {
             total_tokens: 123,
             cached_tokens: 30,
             cache_write_tokens: 0,
+            cache_write_1h_tokens: 0,
             reasoning_tokens: 64,
         };
         assert_eq!(read_usage(scan(text, &mut Scratch::default()).unwrap().value()), Some(wanted));

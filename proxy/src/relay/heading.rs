@@ -6,6 +6,7 @@ use kt_core::http1::write;
 use kt_core::limits::KIB;
 
 use crate::client::Request;
+use crate::meters::SharedMeters;
 use crate::upstream::{Answer, Company, More};
 
 /// What this gateway is called where a message says whom it came through (RFC 9110 section 7.6.3).
@@ -15,6 +16,8 @@ pub const VIA: &str = "1.1 kt";
 pub struct Heading<'a> {
     /// The arm it got.
     pub chosen: Chosen<'a>,
+    /// That arm's numbers.
+    pub meters: SharedMeters,
     /// What is being answered.
     pub to: &'a Request,
     /// The language of who is answered.
@@ -67,6 +70,7 @@ impl Heading<'_> {
         }
         write_request_id(&mut out, self.client, company.record.request_id());
         write_chosen(&mut out, &self.chosen);
+        write::field(&mut out, "server-timing", company.record.timing(company.worker.now_ns()).text());
         if let Some(report) = company.record.translation().filter(|report| !report.is_empty()) {
             let mut value = Vec::new();
             report.write_header(&mut value);

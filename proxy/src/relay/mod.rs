@@ -18,6 +18,7 @@ use kt_core::endpoint::Endpoint;
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::head::Known;
 
+use crate::meters::SharedMeters;
 use crate::upstream::{Answer, Company};
 use crate::worker::Lane;
 
@@ -112,6 +113,13 @@ impl Company<'_> {
         sent?;
         self.record.passed_on(read_ns, began, self.worker.now_ns());
         Ok(out)
+    }
+
+    /// A content event of a stream was read.
+    fn count_content(&mut self, read_ns: u64, meters: &SharedMeters) {
+        if let Some(gap) = self.record.content(read_ns) {
+            self.worker.count_gap(meters, gap);
+        }
     }
 
     /// An id for a translated answer; the vendor's would claim to be of the client's language.

@@ -9,6 +9,7 @@ use kt_core::witness::{End, Witness};
 
 use super::heading::{Framing, Heading, frame};
 use super::{Mode, Way};
+use crate::meters::SharedMeters;
 use crate::upstream::{Answer, Company, More};
 
 /// What the events of a stream go through.
@@ -38,7 +39,7 @@ pub(super) async fn pass(
     let mut body = Vec::new();
     let mut more = answer.take_read(&mut events.bytes)?;
     loop {
-        let mut went = course.run(&mut events, &mut body, answer.read_ns, company.record);
+        let mut went = course.run(&mut events, &mut body, answer.read_ns, &heading.meters, company);
         if went.is_ok() && more == More::No {
             went = course.end(&events.bytes, heading.client, &mut body, company.record);
         }
@@ -92,11 +93,18 @@ impl Course {
     }
 
     /// Passes the events that have become whole, and accounts for them.
-    fn run(&mut self, events: &mut Events, body: &mut Vec<u8>, read_ns: u64, record: &mut Record) -> Result<(), Fault> {
+    fn run(
+        &mut self,
+        events: &mut Events,
+        body: &mut Vec<u8>,
+        read_ns: u64,
+        meters: &SharedMeters,
+        company: &mut Company<'_>,
+    ) -> Result<(), Fault> {
         let mut went = Ok(());
         for event in events.whole() {
             match self.push(&event, body) {
-                Ok(true) => record.content(read_ns),
+                Ok(true) => company.count_content(read_ns, meters),
                 Ok(false) => {}
                 Err(fault) => {
                     went = Err(fault);
@@ -105,7 +113,7 @@ impl Course {
             }
         }
         events.forget_whole();
-        self.account(record);
+        self.account(company.record);
         went
     }
 

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::providers::{Declared, Id};
 use super::walk::{At, Shape, Walk};
 use crate::config::complaint::{Code, Place, quote};
-use crate::config::plan::{reduce, split};
+use crate::config::plan::{Experiment, Strategy, UnitSource, block_of, split};
 use crate::config::tree::Item;
+use crate::cost::Prices;
 use crate::limits::{BLOCK_SLOTS_MAX, WEIGHT_MAX};
 
 /// One `model_groups[]`.
@@ -16,6 +17,14 @@ pub struct GroupSettings {
     pub name: Box<str>,
     /// `targets`; at least one, and at least one weight is above 0.
     pub arms: Box<[ArmSettings]>,
+    /// `strategy`.
+    pub strategy: Strategy,
+    /// `assign_by`; empty where each request is drawn for itself.
+    pub assign_by: Box<[UnitSource]>,
+    /// `salt`; the group's name where it isn't there.
+    pub salt: Option<Box<str>>,
+    /// `experiment`.
+    pub experiment: Option<Experiment>,
 }
 
 /// One `model_groups[].targets[]`.
@@ -29,10 +38,13 @@ pub struct ArmSettings {
     pub model: Box<str>,
     /// `weight`, 0 to [`WEIGHT_MAX`].
     pub weight: u32,
+    /// `pricing`; its target's where it isn't there.
+    pub pricing: Option<Prices>,
 }
 
-const GROUP: Shape<'_> = Shape { keys: &["name", "strategy", "targets"], later: &["assign_by", "salt", "experiment"] };
-const ARM: Shape<'_> = Shape { keys: &["provider", "model", "weight", "label"], later: &["pricing"] };
+const GROUP: Shape<'_> =
+    Shape { keys: &["name", "strategy", "targets", "assign_by", "salt", "experiment"], later: &[] };
+const ARM: Shape<'_> = Shape { keys: &["provider", "model", "weight", "label", "pricing"], later: &[] };
 
 impl Walk<'_> {
     pub(super) fn groups(&mut self, at: &At<'_, '_>, declared: &Declared<'_>) -> Option<Box<[GroupSettings]>> {
@@ -77,8 +89,14 @@ impl Walk<'_> {
             self.unique(&at, "model group", name, names);
             Some(name)
         });
-        if let Some(strategy) = at.get("strategy") {
-            self.word(&strategy, "strategy", &[("weighted", ())], &["round_robin", "least_latency"]);
+        let words: Vec<_> = Strategy::ALL.iter().map(|&strategy| (strategy.as_str(), strategy)).collect();
+        let strategy =
+            at.get("strategy").map_or(Some(Strategy::Weighted), |at| self.word(&at, "strategy", &words, &[]));
+        let assign_by = at.get("assign_by").map_or(Some(Box::default()), |at| self.assign_by(&at));
+        let salt = at.get("salt").map_or(Some(None), |at| self.free_name(&at).map(|salt| Some(salt.into())));
+        let experiment = at.get("experiment").map_or(Some(None), |at| self.experiment(&at).map(Some));
+        if let Some(strategy) = strategy {
+            self.randomised(at, strategy);
         }
         let list = self.need(at, "targets", "list at least one target")?;
         let items = self.list(&list)?;
@@ -94,7 +112,14 @@ impl Walk<'_> {
         if arms.len() < items.len() || !self.weights(&list, items, &arms) {
             return None;
         }
-        Some(GroupSettings { name: name?.into(), arms: arms.into() })
+        Some(GroupSettings {
+            name: name?.into(),
+            arms: arms.into(),
+            strategy: strategy?,
+            assign_by: assign_by?,
+            salt: salt?,
+            experiment: experiment?,
+        })
     }
 
     fn arm(
@@ -117,6 +142,7 @@ impl Walk<'_> {
             Some(label) => Some((self.name(&label)?.to_owned(), label.node.place)),
             None => None,
         };
+        let pricing = at.get("pricing").map_or(Some(None), |at| self.pricing(&at).map(Some));
         let target = target?;
         used[target] = true;
         let model = model?;
@@ -137,7 +163,7 @@ impl Walk<'_> {
             }
         }
         let weight = u32::try_from(weight?).ok()?;
-        Some(ArmSettings { name: name.into(), target, model: model.into(), weight })
+        Some(ArmSettings { name: name.into(), target, model: model.into(), weight, pricing: pricing? })
     }
 
     /// The target that an arm names: by id, else as the only one of a vendor.
@@ -168,8 +194,8 @@ impl Walk<'_> {
 
     /// What the weights come to. Whether the group can be drawn from.
     fn weights(&mut self, list: &At<'_, '_>, items: &[Item], arms: &[ArmSettings]) -> bool {
-        let weights: Vec<u32> = arms.iter().map(|arm| arm.weight).collect();
-        let sum: u64 = weights.iter().copied().map(u64::from).sum();
+        let weights: Vec<(&str, u32)> = arms.iter().map(|arm| (&*arm.name, arm.weight)).collect();
+        let sum: u64 = weights.iter().map(|&(_, weight)| u64::from(weight)).sum();
         let head = list.head();
         if sum == 0 {
             self.push(Code::AllZero, head, list.path(), "all weights of the group are 0".to_owned());
@@ -184,11 +210,11 @@ impl Walk<'_> {
             let message = format!("the weights sum to {sum}, not 100; the shares are {shares}{rest}");
             self.push(Code::WeightsSum, head, list.path(), message);
         }
-        let block = reduce(&weights);
+        let block = block_of(&weights);
         if block
             .iter()
             .zip(&weights)
-            .all(|(&slots, &weight)| u64::from(slots) * sum == u64::from(weight) * slots_of(&block))
+            .all(|(&slots, &(_, weight))| u64::from(slots) * sum == u64::from(weight) * slots_of(&block))
         {
             return true;
         }

@@ -5,9 +5,11 @@
 //! all sections share; each section has a file with what it may hold and how that is read.
 
 mod events;
+mod experiment;
 mod gateway;
 mod groups;
 mod policies;
+mod pricing;
 mod providers;
 mod secrets;
 mod walk;

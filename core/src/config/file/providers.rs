@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::walk::{At, Shape, Walk};
 use crate::config::complaint::{Code, Place, Shown};
 use crate::config::plan::{BaseUrl, Provider, SecretRef, StreamUsage, Timeouts};
+use crate::cost::Prices;
 
 /// One `providers.targets[]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +24,14 @@ pub struct TargetSettings {
     pub stream_usage: StreamUsage,
     /// `timeouts` over the defaults.
     pub timeouts: Timeouts,
+    /// `pricing`, for the arms that have none of their own.
+    pub pricing: Option<Prices>,
 }
 
 const PROVIDERS: Shape<'_> = Shape { keys: &["targets"], later: &[] };
 const TARGET: Shape<'_> = Shape {
-    keys: &["id", "provider", "base_url", "secret_key_ref", "ca_file", "stream_usage", "timeouts"],
-    later: &["pricing"],
+    keys: &["id", "provider", "base_url", "secret_key_ref", "ca_file", "stream_usage", "timeouts", "pricing"],
+    later: &[],
 };
 const TIMEOUTS: Shape<'_> = Shape { keys: &["connect_ms", "first_byte_ms", "idle_ms", "total_ms"], later: &[] };
 
@@ -106,6 +109,7 @@ impl Walk<'_> {
         let stream_usage =
             at.get("stream_usage").and_then(|at| self.word(&at, "stream_usage", STREAM_USAGE_WORDS, &[]));
         let timeouts = at.get("timeouts").map_or_else(Timeouts::default, |at| self.timeouts(&at));
+        let pricing = at.get("pricing").map_or(Some(None), |at| self.pricing(&at).map(Some));
         let provider = provider?;
         Some(TargetSettings {
             id: id?.name.into(),
@@ -115,6 +119,7 @@ impl Walk<'_> {
             ca_file,
             stream_usage: stream_usage.unwrap_or(provider.stream_usage()),
             timeouts,
+            pricing: pricing?,
         })
     }
 

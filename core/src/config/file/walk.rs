@@ -302,7 +302,7 @@ impl<'s> Walk<'s> {
     }
 
     /// A number or a truth value as it stands in its file.
-    fn written(&self, at: &At<'_, '_>) -> String {
+    pub(super) fn written(&self, at: &At<'_, '_>) -> String {
         self.texts[at.node.place.file as usize].at(at.node.place)
     }
 

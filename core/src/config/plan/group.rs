@@ -6,9 +6,10 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{Plan, hex};
-use crate::config::file::{GroupSettings, PolicySettings, TargetSettings};
+use crate::config::file::{ArmSettings, GroupSettings, PolicySettings, TargetSettings};
+use crate::cost::{Prices, Pricing};
 use crate::limits::BLOCK_SLOTS_MAX;
-use crate::route::Place;
+use crate::route::{Place, round_of};
 
 /// One `model_groups[]`: what a client may name in `model`.
 #[derive(Debug)]
@@ -17,15 +18,90 @@ pub struct Group {
     pub name: Box<str>,
     /// In the order of the file.
     pub arms: Box<[Arm]>,
+    /// The arms, as indices into `arms`, in the order of their names: what is drawn from a sequence doesn't depend on
+    /// the order of the file.
+    pub by_name: Box<[u32]>,
     /// Slots of each arm in one block, in the order of `arms`: the weights reduced by their common divisor, or
     /// apportioned by largest remainder over [`crate::limits::BLOCK_SLOTS_MAX`].
     pub block: Box<[u32]>,
-    /// What the experiment is: 16 hex digits of a hash over group, salt, unit, arms (target, base_url, model, weight)
-    /// and policies. A change begins another.
+    /// A round of turns, as indices into `arms`, where the strategy is [`Strategy::RoundRobin`]; else empty.
+    pub turns: Box<[u32]>,
+    /// How an arm is chosen.
+    pub strategy: Strategy,
+    /// Where the unit is looked for that an arm is assigned by; the first one that is there counts. Empty where each
+    /// request is drawn for itself.
+    pub assign_by: Box<[UnitSource]>,
+    /// What makes this group's assignment of units independent of another's: `salt`, or the group's name.
+    pub salt: Box<str>,
+    /// What the group's owner wants to know.
+    pub experiment: Option<Experiment>,
+    /// What the experiment is: 16 hex digits of a hash over group, strategy, salt, unit, arms (target, base_url, model,
+    /// weight) and policies. A change begins another; the order of the arms is none.
     pub epoch: Box<str>,
-    /// The place in the group's block sequence, shared by all cores and kept by a reload that leaves the epoch alone.
+    /// The place in the group's sequence, shared by all cores and kept by a reload that leaves the epoch alone.
     pub place: Arc<Place>,
 }
+
+/// `model_groups[].strategy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// By chance, as the weights say: an experiment.
+    #[default]
+    Weighted,
+    /// One after the other, as the weights say.
+    RoundRobin,
+    /// Of two drawn by chance, the one that has been answering faster.
+    LeastLatency,
+}
+
+impl Strategy {
+    /// Every strategy.
+    pub const ALL: [Self; 3] = [Self::Weighted, Self::RoundRobin, Self::LeastLatency];
+
+    /// The word in config and log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Weighted => "weighted",
+            Self::RoundRobin => "round_robin",
+            Self::LeastLatency => "least_latency",
+        }
+    }
+}
+
+/// One `model_groups[].assign_by[]`: where a unit is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnitSource {
+    /// A field of the request's head, its name in lower case.
+    Header(Box<str>),
+    /// A text or a number in the request's body, by the keys that lead to it.
+    Body(Box<[Box<str>]>),
+    /// The client's name, where the config lists clients.
+    Client,
+}
+
+/// `model_groups[].experiment`: what its verdict is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Experiment {
+    /// The measure that decides, one of [`MEASURES`].
+    pub primary: Box<str>,
+    /// The smallest difference that matters, in basis points: 500 is 5 %.
+    pub margin_bp: u32,
+}
+
+/// What can be an experiment's primary measure.
+pub const MEASURES: &[&str] = &[
+    "latency:p50",
+    "latency:p90",
+    "latency:p99",
+    "ttft:p50",
+    "ttft:p90",
+    "ttft:p99",
+    "gap:mean",
+    "gap:max",
+    "error_rate",
+    "cost",
+    "tokens_out",
+];
 
 /// One `model_groups[].targets[]`: a model at a target, with a weight.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +114,13 @@ pub struct Arm {
     pub model: Box<str>,
     /// As configured.
     pub weight: u32,
-    /// Share of the group's slots, 0 to 1: the chance that a request of the group gets this arm.
+    /// Share of the group's slots, 0 to 1: the chance that a request that is drawn for itself gets this arm.
     pub propensity: f64,
+    /// Share of the weights, 0 to 1: the chance that a unit gets this arm. The same as `propensity` but for the rounding
+    /// to whole slots.
+    pub weight_share: f64,
+    /// What its tokens cost; `None` where nobody has said.
+    pub pricing: Option<Pricing>,
 }
 
 impl Group {
@@ -60,25 +141,68 @@ impl Arm {
     pub fn share(&self, group: &Group) -> String {
         share(self.weight, group.weight_sum())
     }
+
+    /// What its tokens cost, if that is known.
+    pub fn prices(&self) -> Option<Prices> {
+        self.pricing.as_ref().map(|pricing| pricing.prices)
+    }
 }
 
-pub(super) fn resolve_group(group: &GroupSettings, epoch: Box<str>, place: Arc<Place>) -> Group {
-    let weights: Vec<u32> = group.arms.iter().map(|arm| arm.weight).collect();
-    let block = reduce(&weights);
+/// `pricing` is that of each arm, in order.
+pub(super) fn resolve_group(
+    group: &GroupSettings,
+    pricing: &mut dyn Iterator<Item = Option<Pricing>>,
+    epoch: Box<str>,
+    place: Arc<Place>,
+) -> Group {
+    let weights: Vec<(&str, u32)> = group.arms.iter().map(|arm| (&*arm.name, arm.weight)).collect();
+    let by_name = by_name(&weights);
+    let block = block_of(&weights);
     let slots: u32 = block.iter().sum();
-    let arms = group
-        .arms
-        .iter()
-        .zip(&block)
-        .map(|(arm, &own)| Arm {
-            name: arm.name.clone(),
-            target: arm.target,
-            model: arm.model.clone(),
-            weight: arm.weight,
-            propensity: f64::from(own) / f64::from(slots),
-        })
-        .collect();
-    Group { name: group.name.clone(), arms, block, epoch, place }
+    let sum: u64 = weights.iter().map(|&(_, weight)| u64::from(weight)).sum();
+    let resolve = |(arm, &own): (&ArmSettings, &u32)| Arm {
+        name: arm.name.clone(),
+        target: arm.target,
+        model: arm.model.clone(),
+        weight: arm.weight,
+        propensity: f64::from(own) / f64::from(slots),
+        weight_share: f64::from(arm.weight) / sum as f64,
+        pricing: pricing.next().flatten(),
+    };
+    Group {
+        name: group.name.clone(),
+        arms: group.arms.iter().zip(&block).map(resolve).collect(),
+        turns: match group.strategy {
+            Strategy::RoundRobin => round_of(&block, &by_name),
+            Strategy::Weighted | Strategy::LeastLatency => Box::default(),
+        },
+        by_name,
+        block,
+        strategy: group.strategy,
+        assign_by: group.assign_by.clone(),
+        salt: group.salt.clone().unwrap_or_else(|| group.name.clone()),
+        experiment: group.experiment.clone(),
+        epoch,
+        place,
+    }
+}
+
+fn by_name(weights: &[(&str, u32)]) -> Box<[u32]> {
+    // As many as a file of 1 MiB holds.
+    let mut order: Box<[u32]> = (0..weights.len() as u32).collect();
+    order.sort_by_key(|&index| weights[index as usize].0);
+    order
+}
+
+/// Slots of each arm (name, weight) in a block, in the order given; what has to be rounded is rounded alike in any order.
+pub(in crate::config) fn block_of(weights: &[(&str, u32)]) -> Box<[u32]> {
+    let order = by_name(weights);
+    let sorted: Vec<u32> = order.iter().map(|&index| weights[index as usize].1).collect();
+    let mut block: Box<[u32]> = weights.iter().map(|_| 0).collect();
+    for (&index, &slots) in order.iter().zip(&reduce(&sorted)) {
+        block[index as usize] = slots;
+    }
+    block
 }
 
 /// The sequence of the group of this name, if it is still the same experiment.
@@ -109,7 +233,9 @@ pub(super) fn epoch(group: &GroupSettings, targets: &[TargetSettings], policies:
     let count = |hash: &mut Sha256, n: usize| hash.update((n as u64).to_le_bytes());
     text(&mut hash, &group.name);
     count(&mut hash, group.arms.len());
-    for arm in &group.arms {
+    let mut arms: Vec<&ArmSettings> = group.arms.iter().collect();
+    arms.sort_by_key(|arm| &arm.name);
+    for arm in arms {
         let target = &targets[arm.target];
         for part in [&arm.name, &target.id, target.provider.as_str(), &target.base.as_url(), &arm.model] {
             text(&mut hash, part);
@@ -127,12 +253,29 @@ pub(super) fn epoch(group: &GroupSettings, targets: &[TargetSettings], policies:
             text(&mut hash, category.as_str());
         }
     }
+    text(&mut hash, group.strategy.as_str());
+    text(&mut hash, group.salt.as_deref().unwrap_or(&group.name));
+    count(&mut hash, group.assign_by.len());
+    for source in &group.assign_by {
+        match source {
+            UnitSource::Header(name) => {
+                text(&mut hash, "header");
+                text(&mut hash, name);
+            }
+            UnitSource::Body(path) => {
+                text(&mut hash, "body");
+                count(&mut hash, path.len());
+                path.iter().for_each(|key| text(&mut hash, key));
+            }
+            UnitSource::Client => text(&mut hash, "client"),
+        }
+    }
     hex(&hash.finalize(), 16)
 }
 
 /// Slots of each arm in the smallest block that has the weights' shares: the weights over their common divisor. Where
 /// that takes more than [`BLOCK_SLOTS_MAX`] slots, these are apportioned by largest remainder; of equal remainders the
-/// earlier arm wins. All zeros stay zeros.
+/// earlier weight wins. All zeros stay zeros.
 pub fn reduce(weights: &[u32]) -> Box<[u32]> {
     let divisor = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
     let sum: u64 = weights.iter().copied().map(u64::from).sum();

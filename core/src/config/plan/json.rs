@@ -27,12 +27,14 @@ impl Plan {
     }
 
     fn push_group(&self, out: &mut String, group: &Group) {
-        push_fields(out, &[("name", &group.name), ("epoch", &group.epoch)]);
+        let fields = [("name", &*group.name), ("epoch", &group.epoch), ("strategy", group.strategy.as_str())];
+        push_fields(out, &fields);
         out.push_str(",\"block\":");
         push_json_list(out, &group.block, |out, slots| push(out, format_args!("{slots}")));
         out.push_str(",\"targets\":");
         push_json_list(out, &group.arms, |out, arm| {
             let target = &self.targets[arm.target];
+            let (source, version) = arm.pricing.as_ref().map_or(("unknown", ""), |p| (p.source.as_str(), &*p.version));
             push_fields(
                 out,
                 &[
@@ -41,6 +43,8 @@ impl Plan {
                     ("provider", target.provider.as_str()),
                     ("model", &arm.model),
                     ("share", &arm.share(group)),
+                    ("price_source", source),
+                    ("price_version", version),
                 ],
             );
             push(out, format_args!(",\"weight\":{},\"propensity\":{}}}", arm.weight, arm.propensity));

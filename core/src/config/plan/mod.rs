@@ -3,6 +3,7 @@
 mod fixed;
 mod group;
 mod json;
+mod pricing;
 mod secret;
 mod target;
 
@@ -13,11 +14,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 pub use fixed::{Driver, Fixed, LogFormat, LogLevel, LogSettings};
-pub use group::{Arm, Group, reduce};
+pub use group::{Arm, Experiment, Group, MEASURES, Strategy, UnitSource, reduce};
 pub use secret::{Credential, Secret, SecretRef};
 pub use target::{BaseUrl, Provider, StreamUsage, Target, Timeouts};
 
-pub(super) use group::split;
+pub(super) use group::{block_of, split};
 
 use super::complaint::push;
 use super::file::{ClientSettings, File, PolicySettings, TlsFiles};
@@ -26,6 +27,7 @@ use crate::limits::Limits;
 use crate::policy::{Knowledge, Policy};
 use crate::route::Place;
 use group::{arm_by_model, epoch, place, resolve_group};
+use pricing::price;
 use target::resolve_target;
 
 /// Everything a request needs to know of the config.
@@ -119,15 +121,14 @@ impl Plan {
         let targets = target_settings.iter().map(|target| resolve_target(target, secret)).collect();
         let named_keys = |client: &ClientSettings| (client.name.clone(), secret(&client.key));
         let clients = file.clients.as_ref().map(|all| Clients::new(all.iter().map(named_keys))).transpose()?;
-        let groups: Box<[Group]> = file
-            .groups
-            .as_deref()
-            .unwrap_or_default()
+        let group_settings = file.groups.as_deref().unwrap_or_default();
+        let mut pricing = price(group_settings, target_settings).into_iter();
+        let groups: Box<[Group]> = group_settings
             .iter()
             .map(|group| {
                 let epoch = epoch(group, target_settings, policy_settings);
                 let place = place(previous, &group.name, &epoch).unwrap_or_else(|| Arc::new(Place::new(dice())));
-                resolve_group(group, epoch, place)
+                resolve_group(group, &mut pricing, epoch, place)
             })
             .collect();
         Ok(Self {
