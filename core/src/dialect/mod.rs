@@ -29,7 +29,7 @@ pub use report::Report;
 
 use crate::config::plan::{Provider, StreamUsage};
 use crate::fault::{Fault, Kind, Phase};
-use crate::json::{Scratch, scan};
+use crate::json::{Scratch, Span, Value};
 use crate::sse::Event;
 use crate::tally::{Usage, UsageSource};
 use chat::Delta;
@@ -268,8 +268,8 @@ impl Translator {
 
 /// Reads the `usage` object of a vendor's answer, as [`Watch`](crate::json::Watch) captured it; none if it isn't one.
 pub fn usage(vendor: Dialect, object: &[u8]) -> Option<Usage> {
-    let mut scratch = Scratch::default();
-    let object = scan(object, &mut scratch).ok()?.value();
+    // Not checked first, like the events of a stream: what it says is noted, and nothing else is done with it.
+    let object = Value::at(object, Span::new(0, object.len()));
     match vendor {
         Dialect::OpenAi => openai::read_usage(object),
         Dialect::Anthropic => anthropic::read_usage(object),
@@ -287,6 +287,7 @@ pub fn models_body<'a>(client: Dialect, names: impl IntoIterator<Item = &'a str>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::scan;
 
     const CROSSING: Crossing = Crossing::OpenAiToAnthropic;
     const RECIPIENT: Recipient<'_> =

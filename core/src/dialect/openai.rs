@@ -529,31 +529,36 @@ fn write_usage(usage: &Usage, out: &mut Vec<u8>) {
 /// Beyond OpenAI's own fields: where DeepSeek (`prompt_cache_hit_tokens`), Moonshot and Hugging Face (`cached_tokens`)
 /// say what came from a cache.
 pub(super) fn read_usage(object: Value<'_>) -> Option<Usage> {
-    let mut usage = Usage { prompt_tokens: object.get("prompt_tokens")?.to_u64()?, ..Usage::default() };
-    let mut total = None;
+    let mut usage = Usage::default();
+    let (mut prompt, mut total) = (None, None);
+    // Names are compared as they are written, since no vendor escapes them, and every field is walked over once.
     for (name, value) in object.fields() {
-        match name.to_str().as_deref() {
-            Some("completion_tokens") => usage.completion_tokens = value.to_u64().unwrap_or_default(),
-            Some("total_tokens") => total = value.to_u64(),
-            Some("prompt_cache_hit_tokens" | "cached_tokens") if usage.cached_tokens == 0 => {
+        match name.raw() {
+            b"\"prompt_tokens\"" => prompt = value.to_u64(),
+            b"\"completion_tokens\"" => usage.completion_tokens = value.to_u64().unwrap_or_default(),
+            b"\"total_tokens\"" => total = value.to_u64(),
+            b"\"prompt_cache_hit_tokens\"" | b"\"cached_tokens\"" if usage.cached_tokens == 0 => {
                 usage.cached_tokens = value.to_u64().unwrap_or_default();
             }
-            Some("prompt_tokens_details") => {
-                usage.cached_tokens = count(value, "cached_tokens").unwrap_or(usage.cached_tokens);
-                usage.cache_write_tokens = count(value, "cache_write_tokens").unwrap_or_default();
+            b"\"prompt_tokens_details\"" => {
+                for (name, value) in value.fields() {
+                    match name.raw() {
+                        b"\"cached_tokens\"" => usage.cached_tokens = value.to_u64().unwrap_or(usage.cached_tokens),
+                        b"\"cache_write_tokens\"" => usage.cache_write_tokens = value.to_u64().unwrap_or_default(),
+                        _ => {}
+                    }
+                }
             }
-            Some("completion_tokens_details") => {
-                usage.reasoning_tokens = count(value, "reasoning_tokens").unwrap_or_default();
+            b"\"completion_tokens_details\"" => {
+                let count = value.fields().find(|(name, _)| name.raw() == b"\"reasoning_tokens\"");
+                usage.reasoning_tokens = count.and_then(|(_, value)| value.to_u64()).unwrap_or_default();
             }
-            Some(_) | None => {}
+            _ => {}
         }
     }
+    usage.prompt_tokens = prompt?;
     usage.total_tokens = total.unwrap_or(usage.prompt_tokens.saturating_add(usage.completion_tokens));
     Some(usage)
-}
-
-fn count(object: Value<'_>, name: &str) -> Option<u64> {
-    object.get(name)?.to_u64()
 }
 
 /// Appends the body of `GET /v1/models`: the names that a client may put into `model`.

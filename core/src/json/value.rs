@@ -77,7 +77,15 @@ impl<'t> Value<'t> {
     /// Whether it is a string that stands for `text`.
     pub fn is(self, text: &str) -> bool {
         let inside = self.inside();
-        self.kind() == Kind::String && inside.len() >= text.len() && Unescaped::new(inside).eq(text.bytes())
+        if self.kind() != Kind::String || inside.len() < text.len() {
+            return false;
+        }
+        // An escape is longer than what it stands for, so of equal length they are equal only without one.
+        match (inside, text.as_bytes()) {
+            _ if inside.len() == text.len() => inside == text.as_bytes() && !inside.contains(&b'\\'),
+            ([first, ..], [wanted, ..]) if first != wanted && *first != b'\\' => false,
+            _ => Unescaped::new(inside).eq(text.bytes()),
+        }
     }
 
     /// What a string stands for, borrowed if it has no escapes; none for other values.
@@ -99,8 +107,9 @@ impl<'t> Value<'t> {
     pub fn to_u64(self) -> Option<u64> {
         const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
         let raw = self.raw();
-        if raw.iter().all(u8::is_ascii_digit) {
-            return std::str::from_utf8(raw).ok()?.parse().ok();
+        if raw.iter().all(u8::is_ascii_digit) && !raw.is_empty() {
+            let digit = |number: u64, digit: &u8| number.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+            return raw.iter().try_fold(0, digit);
         }
         let float = self.to_f64()?;
         ((0.0..=EXACT_MAX).contains(&float) && float.fract() == 0.0).then_some(float as u64)
