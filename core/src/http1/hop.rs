@@ -9,18 +9,35 @@ use crate::http1::list_holds;
 /// Content-Length is among them, since it describes the message; who passes a body on frames it anew, and then writes
 /// its own. Whether a field may go on to the other side at all is not decided here.
 pub fn end_to_end<'a>(fields: &'a Fields, buf: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    // What nearly every Connection says names no field, and isn't looked through again for each.
+    let names_fields = fields.every(buf, Known::Connection).any(|list| !is_option(list));
     fields.iter(buf).filter(move |(name, _)| {
-        !is_hop_by_hop(name) && !fields.every(buf, Known::Connection).any(|list| list_holds(list, name))
+        let named = || fields.every(buf, Known::Connection).any(|list| list_holds(list, name));
+        !(is_hop_by_hop(name) || names_fields && named())
     })
 }
 
 /// Whether a field of this name, in any case, is about one connection whatever `Connection` says.
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 7] =
-        [b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings"];
     const PREFIX: &[u8] = b"proxy-";
-    NAMES.iter().any(|hop| name.eq_ignore_ascii_case(hop))
-        || name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+    // Told apart by their length, so that most names are compared with nothing.
+    let candidates: &[&[u8]] = match name.len() {
+        2 => &[b"te"],
+        7 => &[b"trailer", b"upgrade"],
+        10 => &[b"connection", b"keep-alive"],
+        14 => &[b"http2-settings"],
+        17 => &[b"transfer-encoding"],
+        _ => &[],
+    };
+    candidates.iter().any(|hop| name.eq_ignore_ascii_case(hop))
+        || (matches!(name.first(), Some(b'p' | b'P'))
+            && name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX)))
+}
+
+/// Whether a `Connection` is one of the two options that aren't the names of fields to be left out: `keep-alive` is
+/// left out anyway.
+fn is_option(list: &[u8]) -> bool {
+    list.eq_ignore_ascii_case(b"keep-alive") || list.eq_ignore_ascii_case(b"close")
 }
 
 #[cfg(test)]

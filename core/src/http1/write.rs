@@ -115,11 +115,22 @@ fn two_digits(number: u64) -> [u8; 2] {
     [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
+/// Whether there is a byte in it that would end the field. Values are short: eight bytes at a time are looked at for any
+/// control byte, which is quicker than to set up a search.
 fn splits(value: &[u8]) -> bool {
-    memchr::memchr3(b'\r', b'\n', 0, value).is_some()
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let (words, tail) = value.as_chunks::<8>();
+    let controls = words.iter().fold(0, |found, word| {
+        let word = u64::from_le_bytes(*word);
+        found | (word.wrapping_sub(ONES * 0x20) & !word & TOPS)
+    });
+    let suspicious = controls != 0 || tail.iter().any(|byte| *byte < 0x20);
+    suspicious && memchr::memchr3(b'\r', b'\n', 0, value).is_some()
 }
 
 fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     let start = out.len();
