@@ -133,6 +133,13 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// A body up to this size is copied into one buffer with its head and sent by one call; a larger one goes out in
 /// place around the edits.
 pub const COPY_BYTES_MAX: usize = 16 * KIB;
+/// Size of the buffers that a core uses again, and least room that a read is given. One read takes a usual request or a
+/// burst of stream events whole, and an idle connection that waits for its next request doesn't hold more than this.
+pub const BUFFER_BYTES: usize = 4 * KIB;
+/// Buffers that have grown beyond this are not kept.
+pub const BUFFER_BYTES_MAX: usize = 4 * BUFFER_BYTES;
+/// Buffers that a core keeps: at most 2 MiB, and enough for a hundred requests that begin at once.
+pub const BUFFERS_KEPT: usize = 128;
 /// Events that one core may have open, waiting for its batch or waiting for the writer.
 pub const EVENT_SLOTS: u64 = 65_536;
 /// A batch of events is handed to the writer at this many events, or when [`EVENT_BATCH_MS`] have passed.

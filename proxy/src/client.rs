@@ -19,6 +19,7 @@ use kt_core::limits::{DISCARDED_BYTES_MAX, KIB, Limits, REQUEST_ID_BYTES_MAX};
 use kt_core::route::Asked;
 use kt_core::timing::Timing;
 
+use crate::buffers;
 use crate::deadline::Wait;
 use crate::greeting;
 use crate::relay::{write_chosen, write_request_id};
@@ -49,6 +50,12 @@ pub struct Request {
     pub head: RequestHead,
     fields: Fields,
     body: Body,
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        buffers::give(std::mem::take(&mut self.bytes));
+    }
 }
 
 enum Body {

@@ -6,7 +6,8 @@
 //!
 //! In reading order: [`exchange`] (start here), [`client`] and [`upstream`] (the two sides), [`outgoing`] and [`relay`]
 //! (what goes between them), [`worker`] (what a core owns), [`greeting`] (how a connection begins), [`server`] (how it
-//! all starts and ends), [`reload`]; what is counted, [`meters`], [`minutes`] and [`metrics`]; underneath [`wire`], [`tls`], [`pool`], [`connect`], [`addresses`], [`deadline`],
+//! all starts and ends), [`reload`]; what is counted, [`meters`], [`minutes`] and [`metrics`]; underneath [`wire`],
+//! [`tls`], [`pool`], [`connect`], [`addresses`], [`buffers`], [`deadline`],
 //! [`resolve`], [`rt`].
 //!
 //! Laws of this floor, checked by `tests/it/tidy.rs`:
@@ -19,6 +20,7 @@
 
 pub mod addresses;
 pub mod admin;
+pub mod buffers;
 pub mod client;
 pub mod clock;
 pub mod connect;

@@ -13,6 +13,7 @@ use kt_core::http1::head::Known;
 use kt_core::http1::write;
 use kt_core::limits::{COPY_BYTES_MAX, KIB};
 
+use crate::buffers;
 use crate::client::Request;
 use crate::relay::{Mode, VIA, Way};
 use crate::upstream::{Origin, Outgoing};
@@ -47,7 +48,7 @@ fn as_it_is(target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> Compose
     let edits = ask.edits(&arm.model, target.stream_usage);
     let way = Way::AsItIs { removes_usage_chunk: edits.asked_for_usage() };
     let length = edits.len_after(body.len());
-    let mut copied = Vec::with_capacity(KIB + length.min(COPY_BYTES_MAX));
+    let mut copied = buffers::with_room(KIB + length.min(COPY_BYTES_MAX));
     let content_type = request.field(Known::ContentType).unwrap_or(b"application/json");
     write_head(&mut copied, target, ask.endpoint, request, content_type, length);
     // Long stretches of the client's bytes stay where they are; what stands between them is copied behind the head.
@@ -70,12 +71,13 @@ fn as_it_is(target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> Compose
 }
 
 fn translated(crossing: Crossing, target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> Result<Composed, Fault> {
-    let mut body = Vec::with_capacity(request.body().len() + KIB);
+    let mut body = buffers::with_room(request.body().len() + KIB);
     let recipient = Recipient { provider: target.provider, model: &arm.model, stream_usage: target.stream_usage };
     let Translated { wanted, report } = dialect::translate_request(crossing, &recipient, request.body(), &mut body)?;
-    let mut copied = Vec::with_capacity(KIB + body.len());
+    let mut copied = buffers::with_room(KIB + body.len());
     write_head(&mut copied, target, ask.endpoint, request, b"application/json", body.len());
     copied.extend_from_slice(&body);
+    buffers::give(body);
     let whole = 0..copied.len();
     let outgoing = Outgoing { copied, pieces: vec![(Origin::Copied, whole)] };
     let mode = Mode { endpoint: ask.endpoint, stream: ask.stream, way: Way::Translated(crossing, wanted) };

@@ -26,6 +26,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use kt_core::config::plan::Driver;
+use kt_core::limits::BUFFER_BYTES;
 use monoio::buf::{IoBuf, SliceMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::{TcpStream, UnixStream};
@@ -34,11 +35,8 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use rustix::time::{timerfd_create, timerfd_settime};
 use socket2::SockRef;
 
+use crate::buffers;
 use crate::deadline::Descriptor;
-
-/// Least room that a read is given. One read takes a usual request or a burst of stream events whole, and an idle
-/// connection that waits for its next request doesn't hold more than this.
-pub const READ_BYTES: usize = 4 * 1024;
 
 /// Submission queue entries of a core's ring. More than the operations one core starts between two enters.
 const RING_ENTRIES: u32 = 4_096;
@@ -327,10 +325,13 @@ impl Reads<'_> {
             match std::mem::replace(self.inflow, Inflow::Turning) {
                 Inflow::Idle(mut half) => {
                     let mut bytes = std::mem::take(self.bytes);
+                    if bytes.capacity() == 0 {
+                        bytes = buffers::with_room(BUFFER_BYTES);
+                    }
                     let room = bytes.capacity() - bytes.len();
                     // Whoever collects something large has made room for just that.
-                    if room == 0 || (room < READ_BYTES / 4 && bytes.len() < 16 * READ_BYTES) {
-                        bytes.reserve(READ_BYTES.max(bytes.len()));
+                    if room == 0 || (room < BUFFER_BYTES / 4 && bytes.len() < 16 * BUFFER_BYTES) {
+                        bytes.reserve(BUFFER_BYTES.max(bytes.len()));
                     }
                     *self.inflow = Inflow::Reading(Box::pin(async move {
                         let (begin, end) = (bytes.len(), bytes.capacity());

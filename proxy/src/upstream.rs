@@ -20,6 +20,7 @@ use kt_core::http1::head::{Fields, Known, ResponseHead, Search};
 use kt_core::limits::{COPY_BYTES_MAX, Limits};
 use kt_core::record::Record;
 
+use crate::buffers;
 use crate::client::Client;
 use crate::connect;
 use crate::deadline::{Descriptor, Wait};
@@ -285,7 +286,10 @@ impl Upstream {
     async fn early_head(&mut self, broken: Fault, company: &mut Company<'_>) -> Result<Head, Fault> {
         company.record.handed_over(company.worker.now_ns());
         match self.head(company).await {
-            Ok(head) => Ok(Head { framing: ResponseFraming { reusable: false, ..head.framing }, ..head }),
+            Ok(mut head) => {
+                head.framing.reusable = false;
+                Ok(head)
+            }
             // There was none, and the connection broke: that says more.
             Err(fault) if fault.kind == Kind::AnswerMissing => Err(broken),
             Err(fault) => Err(fault),
@@ -346,8 +350,10 @@ impl Upstream {
         let inbox = self.wire().inbox();
         let framing = framing::of_response(&http::Method::POST, &head, &fields, inbox)
             .map_err(|kind| Fault::new(kind, Phase::FirstByte))?;
-        let rest = inbox.split_off(head.len);
-        let bytes = std::mem::replace(inbox, rest);
+        let mut rest = buffers::with_room(inbox.len() - head.len);
+        rest.extend_from_slice(&inbox[head.len..]);
+        let mut bytes = std::mem::replace(inbox, rest);
+        bytes.truncate(head.len);
         self.wire().deadline().clear();
         Ok(Head { parsed: head, bytes, fields, framing, read_ns })
     }
@@ -379,6 +385,18 @@ impl Upstream {
 fn turns_down(first_words: &[u8]) -> bool {
     const STATUS_AT: usize = "HTTP/1.1 ".len();
     first_words.get(STATUS_AT).is_some_and(|digit| (b'3'..=b'9').contains(digit))
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        buffers::give(std::mem::take(&mut self.bytes));
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        buffers::give(std::mem::take(&mut self.copied));
+    }
 }
 
 impl Drop for Upstream {

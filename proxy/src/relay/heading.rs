@@ -3,8 +3,9 @@
 use kt_core::config::plan::Chosen;
 use kt_core::dialect::{self, Dialect};
 use kt_core::http1::write;
-use kt_core::limits::KIB;
+use kt_core::limits::BUFFER_BYTES;
 
+use crate::buffers;
 use crate::client::Request;
 use crate::meters::SharedMeters;
 use crate::upstream::{Answer, Company, More};
@@ -53,7 +54,8 @@ impl Heading<'_> {
         framing: Framing,
         company: &Company<'_>,
     ) -> Vec<u8> {
-        let mut out = Vec::with_capacity(KIB);
+        // Room for a usual answer behind it.
+        let mut out = buffers::with_room(BUFFER_BYTES);
         write::status_line(&mut out, answer.status());
         if let Some(content_type) = content_type {
             write::field(&mut out, "content-type", content_type);

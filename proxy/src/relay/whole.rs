@@ -9,6 +9,7 @@ use kt_core::tally::UsageSource;
 use kt_core::witness;
 
 use super::heading::{Framing, Heading, frame};
+use crate::buffers;
 use crate::upstream::{Answer, Company, More};
 
 /// Longest `usage`, `model` or `error` value that is looked at in an answer passing by.
@@ -29,7 +30,7 @@ pub(super) async fn pass(
     };
     let mut watch = watched.map(|endpoint| (endpoint, Watch::new(&["usage", "model", "error"], CAPTURE_BYTES_MAX)));
     let mut note = None;
-    let mut payload = Vec::new();
+    let mut payload = buffers::with_room(0);
     let mut more = answer.take_read(&mut payload)?;
     if payload.is_empty() && more == More::Yes {
         more = answer.read(&mut payload, company).await?;
@@ -46,6 +47,8 @@ pub(super) async fn pass(
         }
         out = company.pass(out, answer.read_ns).await?;
         if more == More::No {
+            buffers::give(payload);
+            buffers::give(out);
             return Ok(note);
         }
         payload.clear();
@@ -74,7 +77,7 @@ pub(super) async fn translate(
     heading: &Heading<'_>,
     company: &mut Company<'_>,
 ) -> Result<(), Fault> {
-    let mut payload = Vec::new();
+    let mut payload = buffers::with_room(0);
     let mut more = answer.take_read(&mut payload)?;
     while more == More::Yes {
         if payload.len() > company.limits.answer_bytes_max {
@@ -83,7 +86,7 @@ pub(super) async fn translate(
         more = answer.read(&mut payload, company).await?;
     }
     company.record.vendor_finished();
-    let mut body = Vec::with_capacity(payload.len() + KIB);
+    let mut body = buffers::with_room(payload.len() + KIB);
     if answer.status() < 400 {
         let id = company.draw_answer_id(heading.client);
         let naming = Naming { id: &id, created: company.worker.clock.unix_seconds(), model: &heading.chosen.arm.model };
@@ -99,5 +102,7 @@ pub(super) async fn translate(
     }
     let mut out = heading.head_of(answer, Some("application/json"), Framing::Length(body.len() as u64), company);
     out.extend_from_slice(&body);
-    company.pass(out, answer.read_ns).await.map(drop)
+    buffers::give(body);
+    buffers::give(payload);
+    company.pass(out, answer.read_ns).await.map(buffers::give)
 }
