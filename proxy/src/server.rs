@@ -163,8 +163,8 @@ impl Server {
     }
 }
 
-/// Logs the place of a panic, wherever it is caught. Its message stays out: it may quote what was being read.
-fn log_panics() {
+/// From now on, logs the place of a panic, wherever it is caught. Its message stays out: it may quote what was being read.
+pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         let thread = thread::current();

@@ -75,5 +75,6 @@ fn a_flagged_request_passes_and_a_blocked_one_does_not() {
     assert_eq!(gpt.requests().len(), asked_before, "it never reaches a vendor");
     let event = gateway.stop_with_one_event();
     assert_eq!((event.text("verdict"), event.count("status")), ("block".to_owned(), 403));
+    assert_eq!(event.text("error.kind"), "blocked_by_policy");
     assert_eq!(event.text("policies.0.result"), "blocked");
 }

@@ -6,6 +6,7 @@
 
 mod abuse;
 mod assign;
+mod chaos;
 mod clients;
 mod connections;
 mod drain;
@@ -27,4 +28,5 @@ mod tail;
 mod tidy;
 mod tls;
 mod tutorial;
+mod vendors;
 mod ways;

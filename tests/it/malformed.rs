@@ -6,67 +6,35 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use crate::harness::{Answer, Config, Gateway, Vendor, chat, lines, on_each_driver, openai, skip};
+use crate::harness::{Answer, Case, Config, Gateway, Vendor, cases, chat, lines, on_each_driver, openai, skip};
 
 const CASES: &str = include_str!("../cases/malformed.txt");
 /// What the cases mean by `<json>`.
 const JSON: &str = r#"{"model":"chat","messages":[{"role":"user","content":"smuggle"}]}"#;
 
-struct Case {
-    line: usize,
-    status: u16,
-    code: &'static str,
-    bytes: Vec<u8>,
-}
-
-fn cases() -> impl Iterator<Item = Case> {
-    let lines = (1..).zip(CASES.lines()).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|(number, line)| {
-        let (expected, text) = line.split_once("  ").expect("status and code, two spaces, bytes");
-        let (status, code) = expected.split_once(' ').expect("status and code");
-        Case { line: number, status: status.parse().expect("a status"), code, bytes: bytes_of(text) }
-    })
-}
-
-/// The bytes that a text of the file stands for.
-fn bytes_of(text: &str) -> Vec<u8> {
+/// What the other words of the file stand for.
+fn malformed() -> Vec<Case> {
     let (len, hex) = (JSON.len().to_string(), format!("{:x}", JSON.len()));
-    let text = text
-        .replace("<post>", r"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n")
-        .replace("<length>", r"Content-Length: <len>\r\n")
-        .replace("<chunked>", r"Transfer-Encoding: chunked\r\n")
-        .replace("<chunks>", r"<hex>\r\n<json>\r\n0\r\n\r\n")
-        .replace("<len>", &len)
-        .replace("<hex>", &hex);
-    let (mut bytes, mut rest) = (Vec::new(), text.as_str());
-    while let Some(mark) = rest.find(['\\', '<']) {
-        bytes.extend_from_slice(&rest.as_bytes()[..mark]);
-        rest = &rest[mark..];
-        let used = match rest.as_bytes()[1] {
-            b'r' if rest.starts_with('\\') => (bytes.push(b'\r'), 2).1,
-            b'n' if rest.starts_with('\\') => (bytes.push(b'\n'), 2).1,
-            b't' if rest.starts_with('\\') => (bytes.push(b'\t'), 2).1,
-            b'0' if rest.starts_with('\\') => (bytes.push(0), 2).1,
-            b'\\' => (bytes.push(b'\\'), 2).1,
-            b'x' => (bytes.push(u8::from_str_radix(&rest[2..4], 16).expect("two hex digits")), 4).1,
-            b'j' => (bytes.extend_from_slice(JSON.as_bytes()), "<json>".len()).1,
-            _ => {
-                let (times, what) = rest[1..].split_once('*').expect("<times*what>");
-                let (what, _) = what.split_once('>').expect("<times*what>");
-                let times: usize = times.parse().expect("a number");
-                bytes.extend(bytes_of(what).repeat(times));
-                rest.find('>').expect("as above") + 1
-            }
-        };
-        rest = &rest[used..];
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    bytes
+    let words = [
+        ("<post>", r"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"),
+        ("<length>", r"Content-Length: <len>\r\n"),
+        ("<chunked>", r"Transfer-Encoding: chunked\r\n"),
+        ("<chunks>", r"<hex>\r\n<json>\r\n0\r\n\r\n"),
+        ("<len>", &len),
+        ("<hex>", &hex),
+        ("<json>", JSON),
+    ];
+    cases(CASES, &words)
+}
+
+/// The status and the code that a case must get.
+fn expected(case: &Case) -> (u16, String) {
+    (case.verdict[0].parse().expect("a status"), case.verdict[1].to_owned())
 }
 
 #[test]
 fn each_is_refused_and_no_vendor_hears_of_it() {
-    let cases: Vec<Case> = cases().collect();
+    let cases = malformed();
     let distinct: HashSet<&[u8]> = cases.iter().map(|case| &case.bytes[..]).collect();
     assert!(distinct.len() >= 150 && distinct.len() == cases.len(), "{} of {}", distinct.len(), cases.len());
     on_each_driver(|driver| {
@@ -79,15 +47,15 @@ fn each_is_refused_and_no_vendor_hears_of_it() {
             let got = (answer.status, answer.error(answer.status));
             // Closed in order behind the answer, and without a word to what follows it.
             let is_closed = answer.field("connection") == Some("close") && client.is_closed();
-            if got != (case.status, case.code.to_owned()) || !is_closed {
+            if got != expected(case) || !is_closed {
                 wrong.push(format!("line {}: {got:?}, closed: {is_closed}", case.line));
             }
         }
         assert_eq!(wrong, Vec::<String>::new());
         assert_eq!(vendor.connections(), 0, "a vendor heard of it");
         // What a head could be read of is a request, and has its event; the rest is counted.
-        let is_logged = |code: &str| LOGGED.contains(&code);
-        let logged: Vec<&str> = cases.iter().map(|case| case.code).filter(|code| is_logged(code)).collect();
+        let codes = cases.iter().map(|case| case.verdict[1]);
+        let logged: Vec<&str> = codes.filter(|code| LOGGED.contains(code)).collect();
         gateway.client().ask(chat("chat")).openai_completion();
         let events = gateway.stop();
         let kinds: Vec<String> = events[..events.len() - 1].iter().map(|event| event.text("error.kind")).collect();
@@ -104,15 +72,16 @@ fn the_gateways_own_paths_take_no_malformed_request_either() {
     let vendor = Vendor::start(openai);
     let gateway = Gateway::before(&vendor);
     let mut wrong = Vec::new();
-    for case in cases() {
+    for case in malformed() {
+        let (status, _) = expected(&case);
         for path in ["/healthz", "/nothing/of/this/length"] {
             let bytes = replace(&case.bytes, b"/v1/chat/completions", path.as_bytes());
             let mut client = gateway.client();
             let answer = client.ask(bytes);
             let is_closed = answer.field("connection") == Some("close") && client.is_closed();
             // There, what comes in chunks and is large is left unread, however large it says it is.
-            let is_left = case.status == 413 && [404, 405].contains(&answer.status);
-            if !(answer.status == case.status || is_left) || !is_closed {
+            let is_left = status == 413 && [404, 405].contains(&answer.status);
+            if !(answer.status == status || is_left) || !is_closed {
                 wrong.push(format!("line {} at {path}: {}, closed: {is_closed}", case.line, answer.status));
             }
         }

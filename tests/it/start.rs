@@ -253,6 +253,36 @@ fn it_says_which_driver_it_uses_and_why() {
     }
 }
 
+/// Runs `start` where the kernel refuses every call of io_uring, as it does in containers by default. What it starts is
+/// refused likewise.
+fn where_rings_are_refused<T: Send>(start: impl FnOnce() -> T + Send) -> T {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    const IO_URING: std::ops::RangeInclusive<i64> = 425..=427;
+    const EPERM: u32 = 1;
+    let rules = IO_URING.map(|call| (call, Vec::new())).collect();
+    let arch = std::env::consts::ARCH.try_into().expect("an architecture with seccomp");
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(EPERM), arch).expect("a filter");
+    let filter = BpfProgram::try_from(filter).expect("a program");
+    // A filter is its thread's, and its children's.
+    let apply = move || seccompiler::apply_filter(&filter).map(|()| start());
+    std::thread::scope(|threads| threads.spawn(apply).join().expect("it starts").expect("a thread may restrict itself"))
+}
+
+#[test]
+fn where_io_uring_is_refused_it_runs_on_epoll_and_says_so() {
+    let vendor = Vendor::start(openai);
+    let config = Config::openai(&vendor, "", "");
+    let gateway = where_rings_are_refused(|| Gateway::with(&*config).cores(2).arg("--driver").arg("auto").start());
+    let said = gateway.log().find(|line| line.contains("keeptrusts::runtime")).expect("it says so");
+    assert!(said.contains("2 core(s) on epoll: the kernel refuses io_uring: Operation not permitted"), "{said}");
+    gateway.client().ask(chat("chat")).openai_completion();
+    assert_eq!(gateway.stop().len(), 1);
+    // Asked for by name, it is not replaced behind anybody's back.
+    let refused = where_rings_are_refused(|| Gateway::with(&*config).arg("--driver").arg("io_uring").refused());
+    assert_eq!(refused.code, Some(1));
+    assert!(one_line(&refused.stderr).contains("io_uring was asked for, but the kernel refuses it"), "{refused:?}");
+}
+
 #[test]
 fn a_key_may_lie_in_a_file() {
     let vendor = Vendor::start(openai);

@@ -1,5 +1,6 @@
 //! The laws of the floors, as far as a program can check them. What each law is for stands in the crate's `lib.rs`.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -199,6 +200,27 @@ fn what_is_silenced_or_ignored_says_why() {
         }
     }
     forbid(offences, "#[allow], #[ignore] and `let _ =` carry their reason");
+}
+
+#[test]
+fn every_fault_is_named_by_a_scenario() {
+    let faults = fs::read_to_string(root().join("core/src/fault.rs")).expect("the faults");
+    let kinds = faults.lines().filter_map(|line| line.split_once(" => \"")?.1.split_once("\", ")).map(|(kind, _)| kind);
+    let kinds: Vec<&str> = kinds.collect();
+    assert!(kinds.len() > 40, "the list of faults has moved: {kinds:?}");
+    let mut named = String::new();
+    for source in ["tests/it", "proxy/tests"].into_iter().flat_map(sources) {
+        if !source.path.ends_with("tidy.rs") {
+            named.push_str(&source.text);
+        }
+    }
+    for cases in fs::read_dir(root().join("tests/cases")).expect("the cases") {
+        let text = fs::read_to_string(cases.expect("a file").path()).expect("UTF-8");
+        named.extend(text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]));
+    }
+    let words: HashSet<&str> = named.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let offences = kinds.into_iter().filter(|kind| !words.contains(kind)).map(str::to_owned).collect();
+    forbid(offences, "every kind of fault of core/src/fault.rs is what some scenario ends in");
 }
 
 #[test]

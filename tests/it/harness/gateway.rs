@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::json::{Json, json, lines};
-use super::{Client, Driver, PATIENCE, Vendor, eventually};
+use super::{Client, Driver, PATIENCE, Vendor, eventually, usual_driver};
 
 const KT: &str = env!("CARGO_BIN_EXE_kt");
 const CONFIG: &str = "policy-config.yaml";
@@ -269,7 +269,9 @@ impl Setup {
         if self.names_state && !self.args.iter().any(|arg| arg == "--state-dir") {
             command.arg("--state-dir").arg(self.state.path());
         }
-        if let Some(driver) = self.driver {
+        if let Some(driver) = self.driver
+            && !self.args.iter().any(|arg| arg == "--driver")
+        {
             command.args(["--driver", driver.flag()]);
         }
         command.args(&self.args);
@@ -286,7 +288,7 @@ impl Gateway {
             config: config.into(),
             state: State::new(),
             cores: 1,
-            driver: None,
+            driver: usual_driver(),
             env: keys.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             names_state: true,
             descriptors: None,

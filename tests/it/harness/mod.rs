@@ -4,6 +4,7 @@
 //! wait has a bound, and whoever waits in vain says what there was instead.
 
 mod answers;
+mod cases;
 mod client;
 mod gateway;
 mod json;
@@ -21,6 +22,7 @@ pub(crate) use answers::{
     ANTHROPIC_TOKENS, OPENAI_TOKENS, anthropic, anthropic_error, anthropic_events, anthropic_whole, chunked, http,
     openai, openai_events, openai_stream, openai_whole, sse_head,
 };
+pub(crate) use cases::{Case, cases};
 pub(crate) use client::{Answer, Client, End, MESSAGES, chat, chat_of, post, refuses, request};
 pub(crate) use gateway::{Config, Event, Gateway, Output, Setup, State, kt, shell};
 pub(crate) use json::{Json, json, lines, raw_fields};
@@ -100,10 +102,19 @@ impl Driver {
     }
 }
 
-/// Runs `scenario` on every driver that this machine has.
+/// The driver of scenarios that name none: `KT_DRIVER`, so that all of them can be run on either. Without, the best there
+/// is.
+pub(crate) fn usual_driver() -> Option<Driver> {
+    let name = env::var("KT_DRIVER").ok()?;
+    let known = [Driver::IoUring, Driver::Epoll].into_iter().find(|driver| driver.flag() == name);
+    Some(known.unwrap_or_else(|| panic!("KT_DRIVER is io_uring or epoll, not {name:?}")))
+}
+
+/// Runs `scenario` on every driver that this machine has, or on that of `KT_DRIVER` alone.
 pub(crate) fn on_each_driver(scenario: impl Fn(Driver)) {
     for driver in [Driver::IoUring, Driver::Epoll] {
-        if driver.is_here() {
+        let is_wanted = usual_driver().is_none_or(|usual| usual == driver);
+        if is_wanted && driver.is_here() {
             eprintln!("on {}", driver.flag());
             scenario(driver);
         }

@@ -6,12 +6,12 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::{HandshakeKind, ServerConfig};
 use socket2::SockRef;
 
-use super::{Conduit, PATIENCE, eventually, pause};
+use super::{Conduit, PATIENCE, chunked, eventually, pause};
 
 const UNPOISONED: &str = "no thread panics while it holds this";
 
@@ -20,6 +20,9 @@ const UNPOISONED: &str = "no thread panics while it holds this";
 pub(crate) enum Step {
     /// Sends bytes.
     Send(Vec<u8>),
+    /// Sends an event, as a chunk, that says its number and how many microseconds after `since` it was sent.
+    #[allow(dead_code, reason = "only the timing tests have it sent")]
+    Tell { number: usize, since: Instant },
     /// Is slow.
     Pause(Duration),
     /// Goes on when the test opens the gate.
@@ -63,6 +66,7 @@ struct Shared {
     seen: Mutex<Seen>,
     tls: Option<Arc<ServerConfig>>,
     is_hasty: AtomicBool,
+    is_forgetting: AtomicBool,
     sent_bytes: AtomicUsize,
     ended: AtomicBool,
 }
@@ -149,6 +153,7 @@ impl Vendor {
             seen: Mutex::default(),
             tls,
             is_hasty: AtomicBool::new(false),
+            is_forgetting: AtomicBool::new(false),
             sent_bytes: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         });
@@ -169,6 +174,12 @@ impl Vendor {
     /// Makes it answer as soon as it has a head, and leave the body unread; one request a connection.
     pub(crate) fn hasty(self) -> Self {
         self.shared.is_hasty.store(true, Ordering::SeqCst);
+        self
+    }
+
+    /// Makes it note no request: for more of them than can be kept.
+    pub(crate) fn forgetting(self) -> Self {
+        self.shared.is_forgetting.store(true, Ordering::SeqCst);
         self
     }
 
@@ -294,10 +305,11 @@ fn serve(mut stream: Conduit, shared: &Shared) -> io::Result<()> {
         }
         let script = {
             // Noted before it is answered, so whoever has the answer finds the request.
-            let mut seen = shared.seen();
-            seen.requests.push(request.clone());
-            seen.handshakes.push(stream.handshake());
-            drop(seen);
+            if !shared.is_forgetting.load(Ordering::SeqCst) {
+                let mut seen = shared.seen();
+                seen.requests.push(request.clone());
+                seen.handshakes.push(stream.handshake());
+            }
             (shared.answer)(&request)
         };
         for step in script {
@@ -322,6 +334,9 @@ fn act(stream: &mut Conduit, step: Step, shared: &Shared) -> io::Result<Then> {
         Step::Send(bytes) => {
             stream.write_all(&bytes)?;
             shared.sent_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
+        Step::Tell { number, since } => {
+            stream.write_all(&chunked(format!("data: #{number} {}\n\n", since.elapsed().as_micros())))?;
         }
         Step::Pause(time) => pause(time),
         Step::Wait(gate) => gate.pass(),
