@@ -30,7 +30,7 @@ fn main() {
     time("look at one event that passes", || look.at(&event).content);
 
     let mut out = Vec::with_capacity(1 << 20);
-    let wanted = Wanted { stream: true, stream_usage: true };
+    let wanted = Wanted { stream: true, stream_usage: true, ..Wanted::WHOLE };
     let mut translator = Translator::new(CROSSING, &NAMING, wanted);
     for event in events(START) {
         translator.push(&event, &mut out).expect("a stream begins so");

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 
 const NAMING: Naming<'_> = Naming { id: "chatcmpl-\"1", created: 1_700_000_000, model: "a \"b\" c" };
 
-const STREAMED: Wanted = Wanted { stream: true, stream_usage: true };
+const STREAMED: Wanted = Wanted { stream: true, stream_usage: true, ..Wanted::WHOLE };
 
 fn recipient(crossing: Crossing) -> Recipient<'static> {
     let provider = match crossing {

@@ -72,8 +72,13 @@ pub(super) fn write_openai(message: &str, kind: &str, code: Option<&str>, param:
     out.extend_from_slice(b"}}");
 }
 
+/// What is said of a vendor's error that could not be read: nothing of a proxy's page is repeated.
+pub(super) fn unread(status: u16) -> String {
+    format!("The vendor answered with status {status} and an error that could not be read.")
+}
+
 /// Appends Anthropic's error object.
-fn write_anthropic(message: &str, kind: &str, out: &mut Vec<u8>) {
+pub(super) fn write_anthropic(message: &str, kind: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"type\":\"error\",\"error\":{\"type\":");
     escape_into(out, kind);
     out.extend_from_slice(b",\"message\":");

@@ -1,0 +1,379 @@
+//! Streams of messages: reading a vendor's events, writing a client's. The mirror image of
+//! [`openai::stream`](super::super::openai).
+
+use super::super::chat::{Delta, JSON_TOOL, Naming, Stop, Wanted};
+use super::super::path::Path;
+use super::super::print::{Object, object, write_number};
+use super::{Block, Counts, IN_STREAM, block, error_of, read_stop, shown, stop_reason, write_error, write_usage};
+use crate::fault::Fault;
+use crate::json::{Kind, Scratch, Value, escape_into, scan};
+use crate::tally::{Usage, UsageSource};
+
+/// Reads the events of a stream as [`Delta`]s.
+#[derive(Debug)]
+pub(in super::super) struct Reader {
+    state: Reading,
+    counts: Counts,
+    model: Option<Box<str>>,
+}
+
+/// How far a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Nothing has been said.
+    Before,
+    /// `message_start` has been, and no block is open.
+    Message,
+    /// A block is open.
+    Within(Block),
+    /// The `stop_reason` has been.
+    Stopped,
+    /// `message_stop` has been.
+    Over,
+}
+
+impl Reader {
+    pub(in super::super) fn new() -> Self {
+        Self { state: Reading::Before, counts: Counts::NONE, model: None }
+    }
+
+    /// Reads the data of one event and hands on what it says; `scratch` is memory that is used again. What comes after
+    /// `message_stop` says nothing.
+    ///
+    /// # Errors
+    ///
+    /// `AnswerNotUnderstood`, with the path of what is not as documented, or was not asked for.
+    pub(in super::super) fn read<'a>(
+        &mut self,
+        data: &'a [u8],
+        scratch: &mut Scratch,
+        say: &mut impl FnMut(Delta<'a>, &Self),
+    ) -> Result<(), Fault> {
+        let root = Path::Root;
+        if self.state == Reading::Over {
+            return Ok(());
+        }
+        let event = scan(data, scratch).map_err(|_| root.strange("of an event is not JSON"))?.value();
+        let kind = event.get("type").and_then(Value::to_str).ok_or_else(|| root.field("type").strange("is missing"))?;
+        let amid = matches!(self.state, Reading::Message | Reading::Within(_));
+        match &*kind {
+            "error" => say(Delta::Failed(error_of(event)), self),
+            "ping" => say(Delta::Alive, self),
+            "message_start" if amid || self.state == Reading::Before => self.begin(event, say)?,
+            "content_block_start" if amid => self.start(event, say)?,
+            "content_block_delta" if amid => self.piece(event, say)?,
+            "content_block_stop" if amid || self.state == Reading::Stopped => {
+                if let Reading::Within(_) = self.state {
+                    self.state = Reading::Message;
+                    say(Delta::BlockEnd, self);
+                }
+            }
+            "message_delta" if amid || self.state == Reading::Stopped => self.stop(event, say)?,
+            "message_stop" if self.state == Reading::Stopped => {
+                self.state = Reading::Over;
+                say(Delta::End, self);
+            }
+            "message_start"
+            | "content_block_start"
+            | "content_block_delta"
+            | "content_block_stop"
+            | "message_delta"
+            | "message_stop" => {
+                return Err(root.field("type").strange(format_args!("\"{kind}\" comes out of order")));
+            }
+            // The vendor asks its clients to leave out types to come.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What has been said of usage, and whether it is the vendor's last word.
+    pub(in super::super) fn usage(&self) -> (Usage, UsageSource) {
+        let source = match self.state {
+            Reading::Before => UsageSource::None,
+            Reading::Message | Reading::Within(_) => UsageSource::Partial,
+            Reading::Stopped | Reading::Over => UsageSource::Provider,
+        };
+        (self.counts.usage(), source)
+    }
+
+    /// Whether `message_stop` has been.
+    pub(in super::super) fn is_over(&self) -> bool {
+        self.state == Reading::Over
+    }
+
+    /// The model as the vendor names it, once it has.
+    pub(in super::super) fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// Streams are known that say it twice (the tests of Vercel's AI SDK hold one); the answer begins once.
+    fn begin<'a>(&mut self, event: Value<'a>, say: &mut impl FnMut(Delta<'a>, &Self)) -> Result<(), Fault> {
+        let message = event.get("message").ok_or_else(|| Path::Root.field("message").strange("is missing"))?;
+        self.model = message.get("model").and_then(Value::to_str).map(Into::into);
+        self.counts.read(message.get("usage"));
+        if std::mem::replace(&mut self.state, Reading::Message) == Reading::Before {
+            say(Delta::Begin, self);
+        }
+        Ok(())
+    }
+
+    /// A block's start may hold a part of it already, or all of it.
+    fn start<'a>(&mut self, event: Value<'a>, say: &mut impl FnMut(Delta<'a>, &Self)) -> Result<(), Fault> {
+        let root = Path::Root;
+        let at = root.field("content_block");
+        let value = event.get("content_block").ok_or_else(|| at.strange("is missing"))?;
+        if let Reading::Within(_) = self.state {
+            // Its end was left out.
+            say(Delta::BlockEnd, self);
+        }
+        let kind = block(value, &at)?;
+        self.state = Reading::Within(kind);
+        match kind {
+            Block::Text => self.say_piece(value.get("text"), Delta::Text, say),
+            Block::Thinking => {
+                self.say_piece(value.get("thinking"), Delta::Thinking, say);
+                self.say_piece(value.get("signature"), Delta::Signature, say);
+            }
+            Block::Redacted => self.say_piece(value.get("data"), Delta::Redacted, say),
+            Block::Call => {
+                let literal = |name: &str| {
+                    let value = value.get(name).filter(|value| value.kind() == Kind::String);
+                    value.map(Value::raw).ok_or_else(|| at.field(name).strange("is missing"))
+                };
+                say(Delta::Call { id: literal("id")?.into(), name: literal("name")? }, self);
+                let input = value.get("input").filter(|input| input.fields().next().is_some());
+                if let Some(input) = input {
+                    say(Delta::Input(input.raw()), self);
+                }
+            }
+            Block::OfVendor => {}
+        }
+        Ok(())
+    }
+
+    fn piece<'a>(&mut self, event: Value<'a>, say: &mut impl FnMut(Delta<'a>, &Self)) -> Result<(), Fault> {
+        let root = Path::Root;
+        let at = root.field("delta");
+        let delta = event.get("delta").ok_or_else(|| at.strange("is missing"))?;
+        let kind = delta.get("type").and_then(Value::to_str).unwrap_or_default();
+        let (name, carried): (_, fn(&'a [u8]) -> Delta<'a>) = match &*kind {
+            // What the vendor's own tools say is left out whole.
+            _ if self.state == Reading::Within(Block::OfVendor) => return Ok(()),
+            "text_delta" => ("text", Delta::Text),
+            "thinking_delta" => ("thinking", Delta::Thinking),
+            "signature_delta" => ("signature", Delta::Signature),
+            "input_json_delta" => ("partial_json", Delta::Arguments),
+            // What the text rests on has no place in a chunk.
+            "citations_delta" => return Ok(()),
+            other => {
+                return Err(at.field("type").strange(format_args!("is \"{}\", which is not known", shown(other))));
+            }
+        };
+        let text = delta.get(name).filter(|text| text.kind() == Kind::String);
+        self.say_piece(Some(text.ok_or_else(|| at.field(name).strange("is missing"))?), carried, say);
+        Ok(())
+    }
+
+    /// Hands on a string that says something.
+    fn say_piece<'a>(
+        &self,
+        text: Option<Value<'a>>,
+        delta: impl FnOnce(&'a [u8]) -> Delta<'a>,
+        say: &mut impl FnMut(Delta<'a>, &Self),
+    ) {
+        if let Some(literal @ [b'"', .., b'"']) = text.map(Value::raw)
+            && literal.len() > 2
+        {
+            say(delta(literal), self);
+        }
+    }
+
+    /// Usage is cumulative: what this event says replaces what was said before.
+    fn stop<'a>(&mut self, event: Value<'a>, say: &mut impl FnMut(Delta<'a>, &Self)) -> Result<(), Fault> {
+        self.counts.read(event.get("usage"));
+        let reason = event.get("delta").and_then(|delta| delta.get("stop_reason")).and_then(Value::to_str);
+        if self.state == Reading::Stopped || reason.is_none() {
+            return Ok(());
+        }
+        let stop = read_stop(reason.as_deref(), &Path::Root.field("delta").field("stop_reason"))?;
+        if let Reading::Within(_) = self.state {
+            say(Delta::BlockEnd, self);
+        }
+        self.state = Reading::Stopped;
+        say(Delta::Stop(stop), self);
+        Ok(())
+    }
+}
+
+/// Prints [`Delta`]s as the events of a message.
+///
+/// Every block is opened and closed, one after the other; usage stands in the first event, where nothing is known yet, and
+/// in the last but one, where everything is.
+#[derive(Debug)]
+pub(in super::super) struct Writer {
+    wanted: Wanted,
+    /// The event that opens the message.
+    start: Box<[u8]>,
+    open: Open,
+    /// Blocks that are whole.
+    closed: u64,
+    stop: Option<Stop>,
+}
+
+/// The block that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    Nothing,
+    Text,
+    Thinking,
+    Call,
+}
+
+impl Writer {
+    pub(in super::super) fn new(naming: &Naming<'_>, wanted: Wanted) -> Self {
+        let mut start = b"event: message_start\ndata: ".to_vec();
+        object(&mut start, |event| {
+            event.text("type", "message_start");
+            event.object("message", |message| {
+                message.text("id", naming.id);
+                message.text("type", "message");
+                message.text("role", "assistant");
+                message.text("model", naming.model);
+                message.raw("content", b"[]");
+                message.raw("stop_reason", b"null");
+                message.raw("stop_sequence", b"null");
+                message.object("usage", |usage| write_usage(&Usage::default(), usage));
+            });
+        });
+        start.extend_from_slice(b"\n\n");
+        Self { wanted, start: start.into(), open: Open::Nothing, closed: 0, stop: None }
+    }
+
+    /// Appends what `delta` is in events: none, one or several. `usage` is what is known by now.
+    pub(in super::super) fn write(&mut self, delta: &Delta<'_>, usage: &Usage, out: &mut Vec<u8>) {
+        match delta {
+            Delta::Begin => out.extend_from_slice(&self.start),
+            Delta::Text(text) | Delta::Refusal(text) => {
+                self.enter(Open::Text, br#"{"type":"text","text":""}"#, out);
+                self.piece("text_delta", "text", out, |out| out.extend_from_slice(text));
+            }
+            Delta::Thinking(text) => {
+                self.enter(Open::Thinking, br#"{"type":"thinking","thinking":"","signature":""}"#, out);
+                self.piece("thinking_delta", "thinking", out, |out| out.extend_from_slice(text));
+            }
+            Delta::Signature(signature) => {
+                self.enter(Open::Thinking, br#"{"type":"thinking","thinking":"","signature":""}"#, out);
+                self.piece("signature_delta", "signature", out, |out| out.extend_from_slice(signature));
+                self.close(out);
+            }
+            Delta::Redacted(data) => {
+                self.close(out);
+                self.open_block(out, |out| {
+                    let mut block = Object::open(out);
+                    block.text("type", "redacted_thinking");
+                    block.raw("data", data);
+                    block.close();
+                });
+                self.open = Open::Thinking;
+                self.close(out);
+            }
+            Delta::Call { id, name } => self.call(id, name, out),
+            Delta::Arguments(piece) => self.arguments(out, |out| out.extend_from_slice(piece)),
+            Delta::Input(input) => {
+                let input = std::str::from_utf8(input).unwrap_or_default();
+                self.arguments(out, |out| escape_into(out, input));
+            }
+            Delta::BlockEnd => self.close(out),
+            Delta::Stop(stop) => {
+                self.close(out);
+                self.stop = Some(*stop);
+            }
+            Delta::End => self.end(usage, out),
+            Delta::Failed(error) => {
+                out.extend_from_slice(b"event: error\ndata: ");
+                write_error(error, IN_STREAM, out);
+                out.extend_from_slice(b"\n\n");
+            }
+            Delta::Alive => out.extend_from_slice(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+        }
+    }
+
+    /// The tool that was forced upon the model holds the answer's text.
+    fn call(&mut self, id: &[u8], name: &[u8], out: &mut Vec<u8>) {
+        self.close(out);
+        if self.wanted.json_tool && name[1..].starts_with(JSON_TOOL.as_bytes()) {
+            return;
+        }
+        self.open_block(out, |out| {
+            let mut block = Object::open(out);
+            block.text("type", "tool_use");
+            block.raw("id", id);
+            block.raw("name", name);
+            block.raw("input", b"{}");
+            block.close();
+        });
+        self.open = Open::Call;
+    }
+
+    fn arguments(&mut self, out: &mut Vec<u8>, literal: impl FnOnce(&mut Vec<u8>)) {
+        if self.wanted.json_tool && self.open != Open::Call {
+            self.enter(Open::Text, br#"{"type":"text","text":""}"#, out);
+            self.piece("text_delta", "text", out, literal);
+        } else {
+            self.piece("input_json_delta", "partial_json", out, literal);
+        }
+    }
+
+    /// Sees to it that a block of this kind is open.
+    fn enter(&mut self, kind: Open, block: &[u8], out: &mut Vec<u8>) {
+        if self.open != kind {
+            self.close(out);
+            self.open_block(out, |out| out.extend_from_slice(block));
+            self.open = kind;
+        }
+    }
+
+    fn open_block(&self, out: &mut Vec<u8>, block: impl FnOnce(&mut Vec<u8>)) {
+        out.extend_from_slice(b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":");
+        write_number(self.closed, out);
+        out.extend_from_slice(b",\"content_block\":");
+        block(out);
+        out.extend_from_slice(b"}\n\n");
+    }
+
+    fn piece(&self, kind: &str, name: &str, out: &mut Vec<u8>, literal: impl FnOnce(&mut Vec<u8>)) {
+        out.extend_from_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
+        write_number(self.closed, out);
+        out.extend_from_slice(b",\"delta\":");
+        let mut delta = Object::open(out);
+        delta.text("type", kind);
+        literal(delta.name(name));
+        delta.close();
+        out.extend_from_slice(b"}\n\n");
+    }
+
+    /// Closes the block that is open.
+    fn close(&mut self, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.open, Open::Nothing) == Open::Nothing {
+            return;
+        }
+        out.extend_from_slice(b"event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":");
+        write_number(self.closed, out);
+        out.extend_from_slice(b"}\n\n");
+        self.closed += 1;
+    }
+
+    fn end(&self, usage: &Usage, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"event: message_delta\ndata: ");
+        object(out, |event| {
+            event.text("type", "message_delta");
+            event.object("delta", |delta| {
+                delta.text("stop_reason", stop_reason(self.stop.unwrap_or(Stop::EndOfTurn), self.wanted));
+                delta.raw("stop_sequence", b"null");
+            });
+            event.object("usage", |fields| write_usage(usage, fields));
+        });
+        out.extend_from_slice(b"\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
+    }
+}
