@@ -2,8 +2,8 @@
 //! libraries' log readers) read: a line per histogram with its tag, where its interval starts and how long it is in
 //! seconds, its largest value, and the histogram itself, compressed (V2, deflate) in base64.
 //!
-//! Values are as they were counted: nanoseconds, or tokens per thousand seconds. The largest value, which the tools only
-//! show, is in milliseconds, or in tokens per second.
+//! Values are as they were counted: nanoseconds, or tokens per thousand seconds. The largest value, which the tools
+//! only show, is in milliseconds, or in tokens per second.
 
 use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};

@@ -1,5 +1,5 @@
-//! `kt stats`: a running gateway's numbers, merged over its cores: for people, as JSON, or as histograms for HdrHistogram's
-//! own tools.
+//! `kt stats`: a running gateway's numbers, merged over its cores: for people, as JSON, or as histograms for
+//! HdrHistogram's own tools.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -112,7 +112,8 @@ fn write_hdr(args: &StatsArgs, file: &Path) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Each histogram with its tag: `group/arm/outcome/measure`. A tag ends at a comma, so a name's commas become semicolons.
+/// Each histogram with its tag: `group/arm/outcome/measure`. A tag ends at a comma, so a name's commas become
+/// semicolons.
 fn read_histograms(answer: &BorrowedValue<'_>) -> Option<Vec<(String, Histogram<u64>)>> {
     let mut histograms = Vec::new();
     for one in answer.get_array("histograms")? {

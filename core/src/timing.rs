@@ -2,8 +2,8 @@
 //!
 //! `gw;dur=0.041, connect;dur=0.0, upstream-head;dur=312.4`: the gateway's own share so far, what connecting to the
 //! vendor took (nothing where a connection was reused), and how long the vendor's head took from the request handed
-//! over. Milliseconds, cut to the microsecond. What is not known, as of a request that asked no vendor, is left out. The
-//! rest is in the event.
+//! over. Milliseconds, cut to the microsecond. What is not known, as of a request that asked no vendor, is left out.
+//! The rest is in the event.
 
 /// What is known, nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! Costs of recorded exchanges (`KT_CORPUS/provider-traffic`): each is the sum of its parts as the vendor's own rules have
-//! them, worked out here from the vendor's own counts, and all together are the sum of all parts.
+//! Costs of recorded exchanges (`KT_CORPUS/provider-traffic`): each is the sum of its parts as the vendor's own rules
+//! have them, worked out here from the vendor's own counts, and all together are the sum of all parts.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! `GET /metrics`: everything that is counted, as Prometheus reads it (text exposition format 0.0.4).
 //!
 //! Names and labels are stable. Histograms have a bucket for each sixteenth of an octave, a factor of 1.044 from one to
-//! the next, so whatever quantile is worked out of them is within 5 % of the exact one. To keep a page readable, buckets
-//! below the smallest and above the largest value seen are left out, but for one empty one below: it keeps
+//! the next, so whatever quantile is worked out of them is within 5 % of the exact one. To keep a page readable,
+//! buckets below the smallest and above the largest value seen are left out, but for one empty one below: it keeps
 //! `histogram_quantile` from drawing its line from zero. `kt stats --hdr` has all that is known, to three digits.
 
 use std::fmt::{Arguments, Write as _};
@@ -275,8 +275,8 @@ fn step_of(value: u64) -> u32 {
 mod tests {
     use super::*;
 
-    /// What `histogram_quantile` of Prometheus makes of these buckets (edge, values up to it): a straight line within the
-    /// bucket that the rank falls into.
+    /// What `histogram_quantile` of Prometheus makes of these buckets (edge, values up to it): a straight line within
+    /// the bucket that the rank falls into.
     fn quantile(buckets: &[(f64, f64)], share: f64) -> f64 {
         let count = buckets.last().expect("+Inf").1;
         let rank = share * count;

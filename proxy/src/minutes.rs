@@ -1,13 +1,13 @@
 //! The last hour, minute by minute: one ring per process, and sparse.
 //!
-//! Each core collects the minute that it is in, and hands it over when the first request of another minute ends; nothing
-//! ticks. What is kept of a minute is a few counts and two small distributions per arm that was asked, a pair of numbers
-//! for each bucket that holds anything: so a gateway that is idle keeps nothing. A bucket is a 64th of an octave wide, so a
-//! quantile is within 0.8 % of the exact one.
+//! Each core collects the minute that it is in, and hands it over when the first request of another minute ends;
+//! nothing ticks. What is kept of a minute is a few counts and two small distributions per arm that was asked, a pair
+//! of numbers for each bucket that holds anything: so a gateway that is idle keeps nothing. A bucket is a 64th of an
+//! octave wide, so a quantile is within 0.8 % of the exact one.
 //!
-//! Bounds: [`MINUTES`] minutes of each core, of each minute at most [`MINUTE_ARMS_MAX`] arms, the others together as one,
-//! and of each distribution at most 2,688 buckets of 8 bytes. An arm that is as varied as an arm of a model is fills
-//! some hundred of them: about 3 KiB per arm and busy minute, 200 KiB an hour.
+//! Bounds: [`MINUTES`] minutes of each core, of each minute at most [`MINUTE_ARMS_MAX`] arms, the others together as
+//! one, and of each distribution at most 2,688 buckets of 8 bytes. An arm that is as varied as an arm of a model is
+//! fills some hundred of them: about 3 KiB per arm and busy minute, 200 KiB an hour.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,8 +49,8 @@ pub struct MinuteArm {
 }
 
 impl Minute {
-    /// Turns to the minute of `ns`; gives the one before, if it is over and held anything. Time goes forward: what ended
-    /// a little earlier counts into the minute that is.
+    /// Turns to the minute of `ns`; gives the one before, if it is over and held anything. Time goes forward: what
+    /// ended a little earlier counts into the minute that is.
     pub fn turn_to(&mut self, ns: u64) -> Option<Self> {
         let number = ns / MINUTE_NS;
         if number <= self.number {
@@ -167,8 +167,8 @@ fn middle_of(bucket: u16) -> u64 {
     ((1 << FINE) + fine) * width + width / 2
 }
 
-/// The minutes that are over. Cores put in without waiting for anybody, and what nobody takes out is replaced by what is
-/// newer.
+/// The minutes that are over. Cores put in without waiting for anybody, and what nobody takes out is replaced by what
+/// is newer.
 #[derive(Debug)]
 pub struct Minutes {
     inbox: ArrayQueue<Minute>,

@@ -16,8 +16,8 @@ use crate::config::plan::Group;
 use crate::event::Event;
 use crate::fault::Side;
 
-/// In this time an average moves two thirds of the way to what is seen now. Long enough to hold some answers of a model,
-/// which take seconds; short enough that an arm that was slow once is tried again within a minute.
+/// In this time an average moves two thirds of the way to what is seen now. Long enough to hold some answers of a
+/// model, which take seconds; short enough that an arm that was slow once is tried again within a minute.
 const MEMORY_NS: f64 = 10e9;
 /// What a failed answer counts as, at least: longer than most answers take.
 const FAILURE_NS: u64 = 30_000_000_000;

@@ -1,12 +1,11 @@
 //! Assigning a unit: weighted rendezvous hashing.
 //!
-//! Every arm gets a score from a hash of salt, arm and unit; the smallest wins. With `h` the first eight bytes of
-//! the hash as a big-endian number and `u = (h / 2^12, cut to a whole number, + 0.5) / 2^52`, the score is
-//! `-ln(u) / weight`: an exponential variable
-//! whose rate is the weight, so an arm wins with a probability of exactly its share of the weights. An arm's score hangs
-//! on that arm alone: a weight that changes moves units only into or out of its arm, an arm that comes takes units from
-//! the others and moves none between them, and no order matters. Nothing is remembered, so all cores, nodes and
-//! restarts agree.
+//! Every arm gets a score from a hash of salt, arm and unit; the smallest wins. With `h` the first eight bytes of the
+//! hash as a big-endian number and `u = (h / 2^12, cut to a whole number, + 0.5) / 2^52`, the score is `-ln(u) /
+//! weight`: an exponential variable whose rate is the weight, so an arm wins with a probability of exactly its share of
+//! the weights. An arm's score hangs on that arm alone: a weight that changes moves units only into or out of its arm,
+//! an arm that comes takes units from the others and moves none between them, and no order matters. Nothing is
+//! remembered, so all cores, nodes and restarts agree.
 //!
 //! The hash is SHA-256 over the three texts, each behind its length as eight bytes, little-endian. The logarithm is
 //! worked out with the four basic operations alone, which IEEE 754 defines to the last bit, so no two machines differ;

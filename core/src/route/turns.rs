@@ -7,8 +7,8 @@
 /// The arms (indices into `block`) in the order of their turns, each as often as it has slots in `block`; the same
 /// round in whatever order the file has them, for `by_name` breaks ties.
 ///
-/// Each turn adds an arm's slots to its credit, and the arm with the most takes it and pays a whole round. After a round
-/// every credit is 0 again.
+/// Each turn adds an arm's slots to its credit, and the arm with the most takes it and pays a whole round. After a
+/// round every credit is 0 again.
 pub fn round_of(block: &[u32], by_name: &[u32]) -> Box<[u32]> {
     let turns: i64 = block.iter().copied().map(i64::from).sum();
     let mut credits: Box<[i64]> = by_name.iter().map(|_| 0).collect();

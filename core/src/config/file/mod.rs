@@ -1,8 +1,8 @@
 //! What the operator wrote, checked: the tree walked by hand, so that every complaint is collected before any is
 //! printed.
 //!
-//! Nothing is read from elsewhere here: a [`File`] says where keys are, not what they are. The [`walk`](mod@walk) is what
-//! all sections share; each section has a file with what it may hold and how that is read.
+//! Nothing is read from elsewhere here: a [`File`] says where keys are, not what they are. The [`walk`](mod@walk) is
+//! what all sections share; each section has a file with what it may hold and how that is read.
 
 mod events;
 mod experiment;

@@ -116,8 +116,8 @@ pub struct Arm {
     pub weight: u32,
     /// Share of the group's slots, 0 to 1: the chance that a request that is drawn for itself gets this arm.
     pub propensity: f64,
-    /// Share of the weights, 0 to 1: the chance that a unit gets this arm. The same as `propensity` but for the rounding
-    /// to whole slots.
+    /// Share of the weights, 0 to 1: the chance that a unit gets this arm. The same as `propensity` but for the
+    /// rounding to whole slots.
     pub weight_share: f64,
     /// What its tokens cost; `None` where nobody has said.
     pub pricing: Option<Pricing>,
@@ -194,7 +194,8 @@ fn by_name(weights: &[(&str, u32)]) -> Box<[u32]> {
     order
 }
 
-/// Slots of each arm (name, weight) in a block, in the order given; what has to be rounded is rounded alike in any order.
+/// Slots of each arm (name, weight) in a block, in the order given; what has to be rounded is rounded alike in any
+/// order.
 pub(in crate::config) fn block_of(weights: &[(&str, u32)]) -> Box<[u32]> {
     let order = by_name(weights);
     let sorted: Vec<u32> = order.iter().map(|&index| weights[index as usize].1).collect();

@@ -102,9 +102,9 @@ impl Plan {
     /// Makes a plan of a checked file.
     ///
     /// `ordinal` is the version's: 1 at start, one more with each reload. `secret` reads a credential, `None` when
-    /// there is none; it is asked once per target and client, so that a reload takes over a key that has changed. `dice` gives the
-    /// key of a sequence that begins; a group whose epoch is the same as in `previous` goes on with the sequence it
-    /// has.
+    /// there is none; it is asked once per target and client, so that a reload takes over a key that has changed.
+    /// `dice` gives the key of a sequence that begins; a group whose epoch is the same as in `previous` goes on with
+    /// the sequence it has.
     ///
     /// # Errors
     ///
