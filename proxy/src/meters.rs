@@ -8,7 +8,7 @@
 
 mod distribution;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
@@ -70,14 +70,12 @@ impl Ended {
 /// Tokens per thousand seconds. None where nothing was generated, or no time passed.
 fn token_rate(event: &Event) -> Option<u64> {
     let took = match event.gaps {
-        Some(gaps) => u128::from(gaps.n) * u128::from(gaps.mean_ns),
-        None => u128::from(event.upstream_ns),
+        Some(gaps) => gaps.n.saturating_mul(gaps.mean_ns),
+        None => event.upstream_ns,
     };
-    if event.usage.completion_tokens == 0 {
-        return None;
-    }
-    let rate = (u128::from(event.usage.completion_tokens) * 1_000_000_000_000).checked_div(took)?;
-    u64::try_from(rate).ok()
+    // Eighteen million tokens fit, more than any answer has.
+    let tokens = Some(event.usage.completion_tokens).filter(|&tokens| tokens > 0)?;
+    tokens.checked_mul(1_000_000_000_000)?.checked_div(took)
 }
 
 /// One arm's numbers on one core.
@@ -153,13 +151,17 @@ impl ArmMeters {
 }
 
 /// Whether an answer came whole and well.
-pub(crate) fn is_success(event: &Event) -> bool {
+fn is_success(event: &Event) -> bool {
     event.error.is_none() && event.status < 400
 }
 
 fn count_status(statuses: &mut BTreeMap<u16, u64>, status: u16) {
-    let known = statuses.contains_key(&status) || statuses.len() < STATUSES_MAX;
-    *statuses.entry(if known { status } else { 0 }).or_default() += 1;
+    if let Some(count) = statuses.get_mut(&status) {
+        *count += 1;
+        return;
+    }
+    let has_room = statuses.len() < STATUSES_MAX;
+    *statuses.entry(if has_room { status } else { 0 }).or_default() += 1;
 }
 
 /// What outlives a reload: an arm by the names of its group and itself, and what it was made of.
@@ -177,8 +179,8 @@ pub struct ArmKey {
 
 impl ArmKey {
     /// The arm of a plan by its indices.
-    pub fn of(plan: &Plan, group: u32, arm: u32) -> Self {
-        let chosen = plan.arm(group as usize, arm as usize);
+    pub fn of(plan: &Plan, group: usize, arm: usize) -> Self {
+        let chosen = plan.arm(group, arm);
         Self {
             group: chosen.group.name.clone(),
             arm: chosen.arm.name.clone(),
@@ -189,21 +191,28 @@ impl ArmKey {
 }
 
 /// One arm's numbers, shared by the plans that have the arm.
-#[derive(Clone, Debug)]
-pub struct SharedMeters {
-    key: Arc<ArmKey>,
-    meters: Rc<RefCell<ArmMeters>>,
+#[derive(Clone, Debug, Default)]
+pub struct SharedMeters(Rc<RefCell<Kept>>);
+
+/// What is kept of one arm on one core.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Since the start.
+    total: ArmMeters,
+    /// In the minute that isn't over yet.
+    minute: MinuteArm,
 }
 
 /// Every arm's numbers on one core.
 #[derive(Debug)]
 pub struct Meters {
     core: u32,
-    arms: RefCell<BTreeMap<Arc<ArmKey>, Rc<RefCell<ArmMeters>>>>,
+    arms: RefCell<BTreeMap<Arc<ArmKey>, SharedMeters>>,
     /// Requests that drew no arm, by status.
     unassigned: RefCell<BTreeMap<u16, u64>>,
     made: Made,
-    minute: RefCell<Minute>,
+    /// Which minute it is.
+    minute: Cell<u64>,
     minutes: Arc<Minutes>,
 }
 
@@ -215,30 +224,36 @@ impl Meters {
             arms: RefCell::default(),
             unassigned: RefCell::default(),
             made: Made::default(),
-            minute: RefCell::default(),
+            minute: Cell::new(0),
             minutes,
         }
     }
 
     /// The numbers of one arm, made empty if there were none.
     pub fn of(&self, key: ArmKey) -> SharedMeters {
-        let mut arms = self.arms.borrow_mut();
-        if let Some((key, meters)) = arms.get_key_value(&key) {
-            return SharedMeters { key: Arc::clone(key), meters: Rc::clone(meters) };
-        }
-        let (key, meters) = (Arc::new(key), Rc::default());
-        arms.insert(Arc::clone(&key), Rc::clone(&meters));
-        SharedMeters { key, meters }
+        self.arms.borrow_mut().entry(Arc::new(key)).or_default().clone()
     }
 
     /// Counts one ended request.
     pub fn count(&self, arm: &SharedMeters, event: &Event) {
-        arm.meters.borrow_mut().count(event, &self.made);
-        let mut minute = self.minute.borrow_mut();
-        if let Some(over) = minute.turn_to(event.ended_ns) {
-            self.minutes.keep(over);
+        let number = Minute::number_of(event.ended_ns);
+        // Time goes forward: what ended a little earlier counts into the minute that is.
+        if number > self.minute.get() {
+            let over = self.take_minute();
+            if !over.arms.is_empty() {
+                self.minutes.keep(over);
+            }
+            self.minute.set(number);
         }
-        minute.count(&arm.key, event);
+        let mut kept = arm.0.borrow_mut();
+        kept.total.count(event, &self.made);
+        kept.minute.count(is_success(event), event.latency_ns, event.ttft_ns, event.usage.completion_tokens);
+    }
+
+    fn take_minute(&self) -> Minute {
+        let arms = self.arms.borrow();
+        let taken = arms.iter().map(|(key, arm)| (key, std::mem::take(&mut arm.0.borrow_mut().minute)));
+        Minute::of(self.minute.get(), taken)
     }
 
     /// Counts one ended request that drew no arm.
@@ -248,7 +263,7 @@ impl Meters {
 
     /// Counts a gap between content events.
     pub fn gap(&self, arm: &SharedMeters, ns: u64) {
-        arm.meters.borrow_mut().gap(ns, &self.made);
+        arm.0.borrow_mut().total.gap(ns, &self.made);
     }
 
     /// Once there are more than [`METERED_ARMS_MAX`], forgets those that the plan doesn't have, so that reloads with
@@ -263,17 +278,19 @@ impl Meters {
             group.is_some_and(|group| group.arms.iter().any(|arm| arm.name == key.arm))
         };
         arms.retain(|key, _| is_there(key));
-        self.made.histograms.set(arms.values().map(|meters| meters.borrow().histograms()).sum());
+        self.made.histograms.set(arms.values().map(|arm| arm.0.borrow().total.histograms()).sum());
     }
 
-    /// A copy of all numbers but those of the arms, which [`Self::read_on`] adds.
+    /// A copy of all numbers but those of the arms since the start, which [`Self::read_on`] adds.
     pub fn begin_reading(&self, counts: Counts) -> Reading {
+        let arms = self.arms.borrow();
+        let current = arms.iter().map(|(key, arm)| (key, arm.0.borrow().minute.clone()));
         Reading {
             core: self.core,
             arms: BTreeMap::new(),
             unassigned: self.unassigned.borrow().clone(),
             unmeasured: self.made.unmeasured.get(),
-            minute: self.minute.borrow().clone(),
+            minute: Minute::of(self.minute.get(), current),
             counts,
         }
     }
@@ -288,7 +305,7 @@ impl Meters {
         };
         let mut rest = arms.range((from, Bound::Unbounded));
         let next = rest.by_ref().take(ARMS_AT_ONCE);
-        reading.arms.extend(next.map(|(key, meters)| (Arc::clone(key), meters.borrow().clone())));
+        reading.arms.extend(next.map(|(key, arm)| (Arc::clone(key), arm.0.borrow().total.clone())));
         rest.next().is_some()
     }
 }
@@ -402,14 +419,32 @@ impl Sum {
     }
 }
 
-/// What is kept of a request in its minute.
-pub(crate) fn into_minute(arm: &mut MinuteArm, event: &Event) {
-    arm.count(is_success(event), event.latency_ns, event.ttft_ns, event.usage.completion_tokens);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_minute_is_handed_over_once_when_another_begins() {
+        let minutes = Minutes::new(1);
+        let meters = Meters::new(0, Arc::clone(&minutes));
+        let arm = meters.of(ArmKey { group: "g".into(), arm: "a".into(), provider: "openai", model: "m".into() });
+        let ended_at = |seconds: u64| {
+            let mut record = kt_core::record::Record::begin("/v1/chat/completions", "r".into(), 0);
+            record.read_whole(0);
+            record.close(200, None, seconds * 1_000_000_000)
+        };
+        let successes = |last: u64, now_s: u64| {
+            let current = meters.begin_reading(Counts::default()).minute;
+            let sum = minutes.last(last, now_s * 1_000_000_000, &[current]);
+            sum.values().map(|arm| arm.successes).sum::<u64>()
+        };
+        [10, 20, 59].into_iter().for_each(|seconds| meters.count(&arm, &ended_at(seconds)));
+        assert_eq!((successes(1, 59), successes(60, 59)), (3, 3));
+        meters.count(&arm, &ended_at(61));
+        // It ended before the minute did, and was told of behind it.
+        meters.count(&arm, &ended_at(58));
+        assert_eq!((successes(1, 61), successes(2, 61), successes(60, 61)), (2, 5, 5));
+    }
 
     #[test]
     fn a_reader_gets_every_arm_once_a_few_at_a_time() {

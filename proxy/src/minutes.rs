@@ -13,10 +13,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
-use kt_core::event::Event;
 use kt_core::limits::MINUTE_ARMS_MAX;
 
-use crate::meters::{self, ArmKey};
+use crate::meters::ArmKey;
 
 /// Minutes that are kept.
 pub const MINUTES: u64 = 60;
@@ -49,25 +48,21 @@ pub struct MinuteArm {
 }
 
 impl Minute {
-    /// Turns to the minute of `ns`; gives the one before, if it is over and held anything. Time goes forward: what
-    /// ended a little earlier counts into the minute that is.
-    pub fn turn_to(&mut self, ns: u64) -> Option<Self> {
-        let number = ns / MINUTE_NS;
-        if number <= self.number {
-            return None;
-        }
-        let over = std::mem::replace(self, Self { number, arms: BTreeMap::new() });
-        (!over.arms.is_empty()).then_some(over)
+    /// Which minute a moment lies in.
+    pub const fn number_of(ns: u64) -> u64 {
+        ns / MINUTE_NS
     }
 
-    /// Counts a request that ended in it.
-    pub fn count(&mut self, key: &Arc<ArmKey>, event: &Event) {
-        let known = self.arms.contains_key(key) || self.arms.len() < MINUTE_ARMS_MAX;
-        let arm = match known {
-            true => self.arms.entry(Arc::clone(key)).or_default(),
-            false => self.arms.entry(Arc::new(others())).or_default(),
-        };
-        meters::into_minute(arm, event);
+    /// Of what each arm brought in it. Those that brought nothing are left out, and beyond a bound they count as one.
+    pub fn of<'k>(number: u64, arms: impl Iterator<Item = (&'k Arc<ArmKey>, MinuteArm)>) -> Self {
+        let mut minute = Self { number, arms: BTreeMap::new() };
+        for (key, arm) in arms.filter(|(_, arm)| arm.successes + arm.failures > 0) {
+            match minute.arms.len() < MINUTE_ARMS_MAX {
+                true => drop(minute.arms.insert(Arc::clone(key), arm)),
+                false => minute.arms.entry(Arc::new(others())).or_default().add(&arm),
+            }
+        }
+        minute
     }
 }
 
@@ -191,7 +186,7 @@ impl Minutes {
 
     /// What the last `minutes` brought, the one of `now_ns` included; `current` are the minutes that are not over yet.
     pub fn last(&self, minutes: u64, now_ns: u64, current: &[Minute]) -> BTreeMap<Arc<ArmKey>, MinuteArm> {
-        let number = now_ns / MINUTE_NS;
+        let number = Minute::number_of(now_ns);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(std::iter::from_fn(|| self.inbox.pop()));
         kept.retain(|minute| minute.number + MINUTES > number);
@@ -258,14 +253,20 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_is_handed_over_once_when_another_begins() {
-        let mut current = Minute::default();
-        assert!(current.turn_to(30 * 1_000_000_000).is_none());
-        current.arms = minute(0, &[1]).arms;
-        assert!(current.turn_to(59_999_999_999).is_none());
-        let over = current.turn_to(MINUTE_NS).expect("it is over");
-        assert_eq!((over.number, over.arms.len(), current.number), (0, 1, 1));
-        assert!(current.turn_to(10 * MINUTE_NS).is_none(), "an empty one is nothing to keep");
-        assert!(current.turn_to(9 * MINUTE_NS).is_none(), "time goes forward");
+    fn arms_beyond_the_bound_count_as_one_and_idle_ones_not_at_all() {
+        let keys: Vec<Arc<ArmKey>> = (0..MINUTE_ARMS_MAX + 20)
+            .map(|arm| Arc::new(ArmKey { arm: format!("{arm:04}").into(), ..ArmKey::clone(&key()) }))
+            .collect();
+        let arm = |at: usize| {
+            let mut arm = MinuteArm::default();
+            // Every second one of the first twenty brings nothing.
+            if at >= 20 || at.is_multiple_of(2) {
+                arm.count(true, 1_000, None, 1);
+            }
+            arm
+        };
+        let minute = Minute::of(3, keys.iter().enumerate().map(|(at, key)| (key, arm(at))));
+        assert_eq!(minute.arms.len(), MINUTE_ARMS_MAX + 1);
+        assert_eq!(minute.arms[&others()].successes, 10);
     }
 }

@@ -96,12 +96,15 @@ impl Descriptors {
     }
 }
 
+/// Numbers of a group's arms, made as they are used.
+type MetersOfArms = Box<[OnceCell<SharedMeters>]>;
+
 /// What a request needs of the configuration, and keeps until it ends: one deployment, as this core uses it.
 pub struct Serving {
     deployment: Arc<Deployment>,
     lanes: Box<[OnceCell<Rc<Lane>>]>,
     /// By group and arm, indices into the plan; filled as arms are used.
-    meters: RefCell<HashMap<(u32, u32), SharedMeters>>,
+    meters: Box<[OnceCell<MetersOfArms>]>,
     /// How the arms of each group have been answering, where its strategy asks for that; else empty.
     loads: Box<[Box<[Rc<Load>]>]>,
 }
@@ -111,7 +114,8 @@ impl Serving {
     fn new(deployment: Arc<Deployment>, previous: Option<&Self>) -> Rc<Self> {
         let lanes = deployment.plan.targets.iter().map(|_| OnceCell::new()).collect();
         let loads = deployment.plan.groups.iter().map(|group| loads_of(group, previous)).collect();
-        Rc::new(Self { deployment, lanes, meters: RefCell::default(), loads })
+        let meters = deployment.plan.groups.iter().map(|_| OnceCell::new()).collect();
+        Rc::new(Self { deployment, lanes, meters, loads })
     }
 
     /// The plan.
@@ -330,9 +334,7 @@ impl Worker {
 
     /// The numbers of the arm that was chosen.
     pub fn meters(&self, serving: &Serving, selection: &Selection) -> SharedMeters {
-        // As in the record: they fit.
-        let index = |index| u32::try_from(index).unwrap_or(u32::MAX);
-        self.meters_of(serving, index(selection.group), index(selection.arm))
+        self.meters_of(serving, selection.group, selection.arm).clone()
     }
 
     /// Takes a place in the event queue; `None` when there is none, and the request must be shed.
@@ -351,9 +353,10 @@ impl Worker {
     pub fn emit(self: &Rc<Self>, slot: Slot, event: Event, serving: &Serving) {
         match (event.group, event.arm) {
             (Some(group), Some(arm)) => {
-                self.meters.count(&self.meters_of(serving, group, arm), &event);
+                let (group, arm) = (group as usize, arm as usize);
+                self.meters.count(self.meters_of(serving, group, arm), &event);
                 if event.method == Method::LeastLatency {
-                    serving.loads[group as usize][arm as usize].ended(Outcome::of(&event), self.now_ns());
+                    serving.loads[group][arm].ended(Outcome::of(&event), self.now_ns());
                 }
             }
             (_, None) | (None, _) => self.meters.count_unassigned(&event),
@@ -382,10 +385,11 @@ impl Worker {
         }
     }
 
-    fn meters_of(&self, serving: &Serving, group: u32, arm: u32) -> SharedMeters {
-        let mut known = serving.meters.borrow_mut();
-        let new = || self.meters.of(ArmKey::of(serving.plan(), group, arm));
-        known.entry((group, arm)).or_insert_with(new).clone()
+    fn meters_of<'s>(&self, serving: &'s Serving, group: usize, arm: usize) -> &'s SharedMeters {
+        let plan = serving.plan();
+        let of_group = || plan.groups[group].arms.iter().map(|_| OnceCell::new()).collect();
+        let arms = serving.meters[group].get_or_init(of_group);
+        arms[arm].get_or_init(|| self.meters.of(ArmKey::of(plan, group, arm)))
     }
 
     /// Whether another connection may be accepted: it takes a descriptor now, and another when it asks a vendor.
