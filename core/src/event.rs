@@ -1,15 +1,22 @@
 //! One request's line in the decision log.
 //!
-//! An [`Event`] is what a core hands to the writer: closed, and small. Names that the config knows (client, group, arm,
-//! target, provider, model) are indices into the [`Plan`](crate::config::plan::Plan) that answered; the writer's thread has that
-//! plan and prints them. Times are nanoseconds since the process started, by the monotonic clock; the writer adds the
-//! wall clock of the start.
+//! An [`Event`] is a closed record, and small: names that the config knows (client, group, arm, target, provider, model)
+//! are indices into the [`Plan`](crate::config::plan::Plan) that answered. A core encodes it with that plan's names into a frame
+//! ([`Event::encode`]); the writer reads the frame as a [`Decision`] and prints its line. Times are nanoseconds since the
+//! process started, by the monotonic clock; the writer adds the wall clock of the start.
 //!
-//! Beside the decisions stand the log's own records: `config` ([`write_config_line`]) and `gap` ([`Shed`]).
+//! Beside the decisions stand the log's own records: `config` ([`write_config_line`]), `gap` ([`Shed`]), `lost`
+//! ([`Lost`]), `retention` ([`Removed`]), `torn` ([`Torn`]) and `clock` ([`ClockStep`]).
 
+mod frame;
 mod line;
+mod own;
+#[cfg(test)]
+mod samples;
 
-pub use line::{DECISION_START, Stamp, is_decision, write_config_line};
+pub use frame::{ArmNames, Decision, GroupNames, List, PolicyNames, Room, layout};
+pub use line::{DECISION_START, Stamp, is_decision, parse_rfc3339};
+pub use own::{ClockStep, Lost, Previous, Removed, Shed, Torn, WhenFull, write_config_line};
 
 use crate::dialect::Report;
 use crate::fault::{Kind, Phase};
@@ -125,17 +132,6 @@ pub struct Gaps {
     pub p99_ns: u64,
     /// The largest.
     pub max_ns: u64,
-}
-
-/// Requests that were refused because the log had no room for their decisions; what a `gap` record counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shed {
-    /// How many; at least 1.
-    pub count: u64,
-    /// When the first one was refused, ns since process start.
-    pub from_ns: u64,
-    /// When the last one was refused, ns since process start.
-    pub to_ns: u64,
 }
 
 /// What one policy said.

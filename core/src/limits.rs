@@ -140,14 +140,54 @@ pub const BUFFER_BYTES: usize = 4 * KIB;
 pub const BUFFER_BYTES_MAX: usize = 4 * BUFFER_BYTES;
 /// Buffers that a core keeps: at most 2 MiB, and enough for a hundred requests that begin at once.
 pub const BUFFERS_KEPT: usize = 128;
-/// Events that one core may have open, waiting for its batch or waiting for the writer.
-pub const EVENT_SLOTS: u64 = 65_536;
-/// A batch of events is handed to the writer at this many events, or when [`EVENT_BATCH_MS`] have passed.
-pub const EVENT_BATCH_LEN: usize = 128;
+/// Longest list in a decision (policies); the rest is cut, and the decision says so.
+pub const EVENT_LIST_LEN_MAX: usize = 64;
+/// Largest decision as it lies in a core's ring, unless there is plenty of room: what one request reserves there. A usual
+/// one takes about 450 bytes; texts and lists of a larger one are cut.
+pub const EVENT_FRAME_BYTES_MAX: usize = 1_000;
+/// Largest decision as a line, bytes: what one request reserves on the disk. A usual line has 1,100. A longer one is cut.
+pub const EVENT_DECISION_BYTES_MAX: usize = 4 * KIB;
+/// What a core's ring has room for beside the records of requests in flight, bytes: some 30,000 records, for a disk that
+/// takes a break.
+pub const EVENT_RING_BYTES: usize = 16 * MIB;
+/// The share of a small disk that the rings of all cores may take together: one in so many.
+pub const EVENT_RING_SHARE: u64 = 8;
+/// Fewest requests in flight on one core that a small disk's ring has room for.
+pub const EVENT_SLOTS_MIN: u64 = 32;
+/// Slots that each core is given at first. The writer doubles them when half are in use: it needs less than a
+/// millisecond, and a core some tens of them to use up the other half.
+pub const EVENT_WINDOW_START: u64 = 1_024;
+/// Room on the disk that is set aside for the log's own records, bytes.
+pub const EVENT_OWN_BYTES: usize = 64 * KIB;
+/// A batch of events is announced to the writer at this many events, or when [`EVENT_BATCH_MS`] have passed.
+pub const EVENT_BATCH_LEN: u64 = 128;
 /// How long a closed record may wait for its batch, milliseconds. `tail` promises 20.
 pub const EVENT_BATCH_MS: u64 = 2;
-/// Batches that may wait for the writer, over all cores. While the queue is full, each core's next batch grows instead.
-pub const EVENT_QUEUE_LEN: usize = 1_024;
+/// As [`EVENT_BATCH_LEN`], where `events.durability` is `relaxed`.
+pub const EVENT_RELAXED_BATCH_LEN: u64 = 4_096;
+/// As [`EVENT_BATCH_MS`], where `events.durability` is `relaxed`. The timer may add 2 ms to the 100 that are promised.
+pub const EVENT_RELAXED_BATCH_MS: u64 = 90;
+/// Words that may wait for the writer: one to look at the rings, and new configs.
+pub const EVENT_QUEUE_LEN: usize = 64;
+/// How long an answer waits for its record to be on the disk, milliseconds; then it is torn.
+pub const EVENT_SYNC_WAIT_MS: u64 = 10_000;
+/// How often the writer looks after its segments, and whether the wall clock has jumped, milliseconds.
+pub const EVENT_TICK_MS: u64 = 1_000;
+/// How often closed segments are looked after, seconds, beside each rotation.
+pub const EVENT_KEEP_TICK_S: u64 = 60;
+/// A jump of the wall clock by less than this between two looks is a correction, not a step, nanoseconds. NTP steps at
+/// 128 ms, and slews by 0.5 ms a second at most.
+pub const CLOCK_STEP_NS: u64 = 100_000_000;
+/// Where a segment ends, bytes: large enough to be worth a file, small enough to be moved about.
+pub const EVENT_SEGMENT_BYTES: u64 = 256 * MIB as u64;
+/// When a segment ends, seconds: a file a day is what people look for.
+pub const EVENT_SEGMENT_AGE_S: u64 = 86_400;
+/// Smallest bound for a segment, and for the log, bytes.
+pub const EVENT_SEGMENT_BYTES_FLOOR: u64 = 64 * KIB as u64;
+/// Largest bound for a segment, and for the log, bytes: 1 PiB, a slip of the keyboard.
+pub const EVENT_SIZE_BYTES_CEILING: u64 = 1 << 50;
+/// Largest age, seconds: a hundred years.
+pub const EVENT_AGE_S_CEILING: u64 = 36_525 * 86_400;
 /// The writer takes waiting batches together up to about this size, so that one system call carries many of them.
 pub const EVENT_WRITE_BYTES: usize = MIB;
 /// How long the writer waits between two tries on a disk that refuses, milliseconds.

@@ -226,9 +226,21 @@ impl Record {
     }
 
     /// Ends the record. `status` is what the client saw.
-    pub fn close(self, status: u16, fault: Option<&Fault>, now: u64) -> Event {
+    pub fn close(mut self, status: u16, fault: Option<&Fault>, now: u64) -> Event {
+        self.settle(status, fault, now);
+        self.event
+    }
+
+    /// What the record is, should the process die now that the last of the answer is on its way. It isn't closed.
+    pub fn draft(&mut self, status: u16, fault: Option<&Fault>, now: u64) -> &Event {
+        self.settle(status, fault, now);
+        &self.event
+    }
+
+    /// Works out what follows from the rest. May be done again, later.
+    fn settle(&mut self, status: u16, fault: Option<&Fault>, now: u64) {
         let Self {
-            mut event,
+            event,
             read_whole,
             handed_over,
             vendor_read,
@@ -244,14 +256,14 @@ impl Record {
         event.ended_ns = now;
         event.at_ns = read_whole.unwrap_or(now);
         event.latency_ns = now.saturating_sub(event.at_ns);
-        event.upstream_ns = match (handed_over, vendor_read) {
+        event.upstream_ns = match (*handed_over, *vendor_read) {
             (Some(handed), Some(read)) => read.saturating_sub(handed),
             (Some(handed), None) => now.saturating_sub(handed),
             (None, _) => 0,
         };
         let ours_before = handed_over.unwrap_or(now).saturating_sub(event.at_ns).saturating_sub(event.connect_ns);
-        event.overhead_ns = ours_before + relayed_ns;
-        if let Some(fault) = fault.filter(|_| !vendor_finished) {
+        event.overhead_ns = ours_before + *relayed_ns;
+        if let Some(fault) = fault.filter(|_| !*vendor_finished) {
             if event.usage_source == UsageSource::Provider {
                 event.usage_source = UsageSource::Partial;
             }
@@ -259,17 +271,16 @@ impl Record {
             if fault.kind != Kind::VendorErrorInStream {
                 let content_events = gap_meter.as_ref().map_or(0, |meter| meter.n + 1);
                 (event.usage, event.usage_source) =
-                    event.usage.at_least(event.usage_source, prompt_words, content_events);
+                    event.usage.at_least(event.usage_source, *prompt_words, content_events);
             }
         }
-        event.gaps = gap_meter.map(|meter| meter.gaps());
+        event.gaps = gap_meter.as_ref().map(|meter| meter.gaps());
         event.cost_picousd = prices.and_then(|prices| match event.usage_source {
             // Of what no vendor was given whole, nothing is billed.
             UsageSource::None if handed_over.is_none() => Some(0),
             UsageSource::None => None,
             UsageSource::Provider | UsageSource::Partial | UsageSource::Estimated => prices.cost(&event.usage),
         });
-        event
     }
 }
 

@@ -40,6 +40,9 @@ pub struct Client {
     /// Requests read from it so far.
     served: u64,
     answer_begun: bool,
+    /// Whether the last byte of the answer waits, and that byte.
+    holds_back: bool,
+    held_back: Option<u8>,
 }
 
 /// A request, its head parsed; its body once [`Client::read_body`] has been through.
@@ -186,7 +189,7 @@ pub enum Next {
 impl Client {
     /// A fresh connection.
     pub fn new(wire: Wire) -> Self {
-        Self { wire, search: Search::default(), served: 0, answer_begun: false }
+        Self { wire, search: Search::default(), served: 0, answer_begun: false, holds_back: false, held_back: None }
     }
 
     /// The connection itself.
@@ -400,6 +403,43 @@ impl Client {
         self.send(bytes, limits).await
     }
 
+    /// Sends the last part of the answer; but for its last byte, if that is held back.
+    pub async fn answer_last(&mut self, bytes: Vec<u8>, limits: &Limits) -> (Result<(), Fault>, Vec<u8>) {
+        self.answer_begun = true;
+        self.send_last(bytes, limits).await
+    }
+
+    async fn send_last(&mut self, mut bytes: Vec<u8>, limits: &Limits) -> (Result<(), Fault>, Vec<u8>) {
+        if self.holds_back {
+            self.held_back = bytes.pop();
+        }
+        if bytes.is_empty() { (Ok(()), bytes) } else { self.send(bytes, limits).await }
+    }
+
+    /// Whether the last byte of the next answer is to wait for [`Self::release`].
+    pub fn hold_back(&mut self, holds_back: bool) {
+        self.holds_back = holds_back;
+        self.held_back = None;
+    }
+
+    /// Whether the last byte of the answer waits for [`Self::release`].
+    pub fn holds_back(&self) -> bool {
+        self.holds_back
+    }
+
+    /// Sends what was held back.
+    ///
+    /// # Errors
+    ///
+    /// The client has gone.
+    pub async fn release(&mut self, limits: &Limits) -> Result<(), Fault> {
+        self.holds_back = false;
+        match self.held_back.take() {
+            Some(byte) => self.send(vec![byte], limits).await.0,
+            None => Ok(()),
+        }
+    }
+
     /// Whether the current request's answer has begun.
     pub fn answer_begun(&self) -> bool {
         self.answer_begun
@@ -447,7 +487,7 @@ impl Client {
         write::end(&mut out);
         out.extend_from_slice(&body);
         // A client that doesn't take its refusal has gone; the refusal stands either way.
-        let _ = self.send(out, limits).await;
+        let _ = self.send_last(out, limits).await;
     }
 
     /// Ends the connection after an early answer: says that nothing more will come, and reads what is still under way,

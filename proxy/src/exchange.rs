@@ -8,9 +8,10 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use kt_core::ask::{self, Ask};
-use kt_core::config::plan::{Credential, Plan};
+use kt_core::config::plan::{Credential, Durability, Plan};
 use kt_core::dialect::Dialect;
 use kt_core::endpoint::Endpoint;
+use kt_core::event::WhenFull;
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::head::Known;
 use kt_core::json::Value;
@@ -99,14 +100,18 @@ async fn admit(
 ) -> After {
     let limits = &serving.plan().limits;
     let request_id = request.own_id().map_or_else(|| worker.draw_request_id(), Into::into);
-    let Some(slot) = worker.reserve() else {
+    let events = &serving.plan().events;
+    let slot = worker.reserve(events.when_full);
+    client.hold_back(slot.is_some() && events.durability == Durability::Synced);
+    if slot.is_none() && events.when_full == WhenFull::Shed {
         // The one request without a record of its own: it is counted in the log's next `gap`.
         let fault = Fault::new(Kind::LogFull, Phase::Head);
         client.refuse(&fault, endpoint.dialect(), Some(&request_id), None, None, limits).await;
         return After::Linger;
-    };
+    }
     let mut record = Record::begin(endpoint.path(), request_id, worker.core);
-    let mut company = Company { worker, client, record: &mut record, limits };
+    let plan = serving.plan();
+    let mut company = Company { worker, client, record: &mut record, slot: slot.as_ref(), plan, limits };
     let outcome = {
         let exchange = pin!(exchange(serving, endpoint, &mut request, &mut company));
         rt::caught(exchange).await
@@ -116,10 +121,20 @@ async fn admit(
         count(&worker.counters.panics);
         Err(Fault::new(Kind::Internal, Phase::Total))
     });
-    let (after, status, fault) =
-        conclude(worker, serving.plan(), client, &mut record, endpoint, &request, outcome).await;
-    worker.emit(slot, record.close(status, fault.as_ref(), worker.now_ns()), serving);
-    after
+    let mut company = Company { worker, client, record: &mut record, slot: slot.as_ref(), plan, limits };
+    let (after, status, fault) = conclude(&mut company, endpoint, &request, outcome).await;
+    let event = record.close(status, fault.as_ref(), worker.now_ns());
+    let number = worker.emit(slot, &event, serving);
+    if client.holds_back() { release(worker, client, number, after, limits).await } else { after }
+}
+
+/// Sends the last byte of an answer, once its record is on the disk.
+async fn release(worker: &Worker, client: &mut Client, number: Option<u64>, after: After, limits: &Limits) -> After {
+    let is_durable = match number {
+        Some(number) => worker.durable(number).await,
+        None => false,
+    };
+    if is_durable && client.release(limits).await.is_ok() { after } else { After::Abort }
 }
 
 /// The nine verbs.
@@ -217,22 +232,21 @@ fn keeps_alive(worker: &Worker, request: &Request) -> bool {
 
 /// Tells the client what `exchange` could not, and says what the record is to say.
 async fn conclude(
-    worker: &Worker,
-    plan: &Plan,
-    client: &mut Client,
-    record: &mut Record,
+    company: &mut Company<'_>,
     endpoint: Endpoint,
     request: &Request,
     outcome: Result<Relayed, Fault>,
 ) -> (After, u16, Option<Fault>) {
+    let Company { worker, client, record, slot, plan, limits } = company;
     match outcome {
         Ok(Relayed { status, note }) if keeps_alive(worker, request) => (After::Next, status, note),
         Ok(Relayed { status, note }) => (After::Close, status, note),
         Err(fault) if client.answer_begun() => (After::Abort, fault.kind.status(), Some(fault)),
         Err(fault) => {
+            worker.draft(*slot, record, fault.kind.status(), Some(&fault), plan);
             let drawn = record.drawn().map(|(group, arm)| plan.arm(group, arm));
             let (dialect, timing) = (endpoint.dialect(), Some(record.timing(worker.now_ns())));
-            client.refuse(&fault, dialect, Some(record.request_id()), drawn, timing, &plan.limits).await;
+            client.refuse(&fault, dialect, Some(record.request_id()), drawn, timing, limits).await;
             let after = if fault.kind.status() == 499 { After::Close } else { After::Linger };
             (after, fault.kind.status(), Some(fault))
         }

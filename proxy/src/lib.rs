@@ -15,7 +15,7 @@
 //! * Only [`rt`] names the runtime.
 //! * No business rule: no model's name, no vendor's quirk, no price, no table of statuses. Those are `kt-core`'s.
 //! * Nothing blocks a reactor: names, files and the log have threads of their own.
-//! * `unsafe` in one place: the borrowed descriptor of [`deadline`].
+//! * `unsafe` in two places: the borrowed descriptor of [`deadline`], and the shared [`map`](ledger) of the ledger.
 #![deny(unsafe_code)]
 
 pub mod addresses;

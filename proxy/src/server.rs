@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
-use crate::ledger::{self, Ledger, Quill};
+use crate::ledger::{Ledger, Quill};
 use crate::mail::{Letter, Mailbox};
 use crate::minutes::Minutes;
 use crate::reload::{self, Deployment, LOG, Reloader};
@@ -134,13 +134,12 @@ impl Server {
 
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| format!("signals: {error}"))?;
         let clock = Clock::start();
-        let started = ledger::Clock { wall_start_ns: clock.start_unix_ns(), now_ns: clock.now_ns() };
-        let (ledger, quills) = Ledger::start(&state, listeners.len(), &plan, started)
-            .map_err(|error| format!("cannot write the event log in {}: {error}", state.events().display()))?;
-        let ledger = Arc::new(Mutex::new(Some(ledger)));
+        let (ledger, quills) =
+            Ledger::start(&state, listeners.len(), &plan, clock).map_err(|error| error.to_string())?;
         let asker = Asker::start().map_err(|error| format!("cannot start a resolver thread: {error}"))?;
         let minutes = Minutes::new(listeners.len());
         let cores = start_cores(listeners, quills, &asker, &deployment, engine, clock, &minutes)?;
+        let ledger = Arc::new(Mutex::new(Some(ledger)));
 
         let log = Arc::clone(&ledger);
         let record = Box::new(move |plan: &Arc<Plan>| {
@@ -155,7 +154,7 @@ impl Server {
         wait_for_the_end(&mut signals, &reloader);
         drain(&cores, signals);
         let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let lost = ledger.map_or(Ok(()), |ledger| ledger.shutdown().map_err(|lost| lost.to_string()));
+        let lost = ledger.map_or(Ok(()), |ledger| ledger.shutdown().map_err(|given_up| given_up.to_string()));
         // A socket that nobody answers any more would only puzzle; the next start removes it as well.
         let _ = std::fs::remove_file(state.admin_socket());
         drop(lock);
@@ -254,6 +253,7 @@ fn start_cores(
     let mut mailboxes = Vec::with_capacity(count);
     for (core, (listener, quill)) in listeners.into_iter().zip(quills).enumerate() {
         let (pull, inner) = rt::bell().map_err(|error| format!("cannot make a socket pair: {error}"))?;
+        quill.hang(pull.clone());
         let (mailbox, letters) = Mailbox::new(pull);
         mailboxes.push(mailbox.clone());
         let (deployment, asker, ready) = (Arc::clone(deployment), asker.clone(), ready.clone());

@@ -12,7 +12,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use kt_core::config::plan::{Target, Timeouts};
+use kt_core::config::plan::{Plan, Target, Timeouts};
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::body::BodyReader;
 use kt_core::http1::framing::{self, ResponseBody, ResponseFraming};
@@ -24,6 +24,7 @@ use crate::buffers;
 use crate::client::Client;
 use crate::connect;
 use crate::deadline::{Descriptor, Wait};
+use crate::ledger::Slot;
 use crate::pool::{self, Idle};
 use crate::rt::{self, Either};
 use crate::tls::Session;
@@ -100,6 +101,10 @@ pub struct Company<'a> {
     pub client: &'a mut Client,
     /// What will be logged.
     pub record: &'a mut Record,
+    /// Its room in the log; none where the log has none, and the request is answered all the same.
+    pub slot: Option<&'a Slot>,
+    /// The plan in force.
+    pub plan: &'a Plan,
     /// The bounds in force.
     pub limits: &'a Limits,
 }

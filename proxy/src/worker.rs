@@ -4,16 +4,20 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender};
-use kt_core::config::plan::{Arm, Group, Plan, Strategy, Target};
-use kt_core::event::{Event, Method};
+use kt_core::config::plan::{Arm, Durability, Group, Plan, Strategy, Target};
+use kt_core::event::{Event, Method, WhenFull};
+use kt_core::fault::Fault;
 use kt_core::json::Scratch;
-use kt_core::limits::{DRAIN_MS, EVENT_BATCH_MS};
+use kt_core::limits::{DRAIN_MS, EVENT_SYNC_WAIT_MS};
+use kt_core::record::Record;
 use kt_core::route::{self, Chooser, Drawer, Load, Outcome, Route, Selection, Unit};
 use rustls::{ClientConfig, ServerConfig};
 use tracing::{error, warn};
@@ -30,7 +34,7 @@ use crate::minutes::Minutes;
 use crate::pool::Pool;
 use crate::reload::{Deployment, LOG};
 use crate::resolve::Names;
-use crate::rt::{self, Bell, Listener, Socket};
+use crate::rt::{self, Bell, Either, Listener, Socket};
 use crate::tls;
 use crate::wire::Wire;
 
@@ -74,6 +78,10 @@ pub struct Worker {
     lanes: RefCell<HashMap<LaneKey, Rc<Lane>>>,
     /// Given back when the core has drained.
     quill: RefCell<Option<Quill>>,
+    /// Answers that wait for their records to be on the disk.
+    waiting: RefCell<Vec<(u64, Waker)>>,
+    /// When it was last said that the log has no room, ns.
+    complained_ns: Cell<Option<u64>>,
     meters: Meters,
     dice: RefCell<fastrand::Rng>,
     draining: Cell<bool>,
@@ -256,6 +264,8 @@ impl Worker {
             serving: RefCell::new(Serving::new(deployment, None)),
             lanes: RefCell::default(),
             quill: RefCell::new(Some(quill)),
+            waiting: RefCell::default(),
+            complained_ns: Cell::new(None),
             meters: Meters::new(core, minutes),
             dice: RefCell::new(fastrand::Rng::with_seed(seed)),
             draining: Cell::new(false),
@@ -337,45 +347,102 @@ impl Worker {
         self.meters_of(serving, selection.group, selection.arm).clone()
     }
 
-    /// Takes a place in the event queue; `None` when there is none, and the request must be shed.
-    pub fn reserve(self: &Rc<Self>) -> Option<Slot> {
+    /// Takes room for a record in the log. There may be none: then the request is counted in a gap, and `when_full` is
+    /// what it is to be done with.
+    pub fn reserve(self: &Rc<Self>, when_full: WhenFull) -> Option<Slot> {
         let mut quill = self.quill.borrow_mut();
         let quill = quill.as_mut()?;
         let slot = quill.reserve();
         if slot.is_none() {
-            count(&self.counters.shed);
-            self.flush_later(quill.shed(self.now_ns()));
+            let now = self.now_ns();
+            match when_full {
+                WhenFull::Shed => count(&self.counters.shed),
+                WhenFull::Drop => {}
+            }
+            self.flush_later(quill.count_gap(now, when_full));
+            self.complain(when_full, now);
         }
         slot
     }
 
-    /// Hands a closed record over: to the histograms and to the log.
-    pub fn emit(self: &Rc<Self>, slot: Slot, event: Event, serving: &Serving) {
-        match (event.group, event.arm) {
-            (Some(group), Some(arm)) => {
-                let (group, arm) = (group as usize, arm as usize);
-                self.meters.count(self.meters_of(serving, group, arm), &event);
-                if event.method == Method::LeastLatency {
-                    serving.loads[group][arm].ended(Outcome::of(&event), self.now_ns());
+    /// Says once a second that the log has no room.
+    fn complain(&self, when_full: WhenFull, now: u64) {
+        if self.complained_ns.get().is_none_or(|last| now.saturating_sub(last) >= 1_000_000_000) {
+            self.complained_ns.set(Some(now));
+            match when_full {
+                WhenFull::Shed => warn!(target: LOG, "The event log has no room: requests are refused, and counted"),
+                WhenFull::Drop => {
+                    warn!(target: LOG, "The event log has no room: requests are answered without a record, and counted");
                 }
             }
-            (_, None) | (None, _) => self.meters.count_unassigned(&event),
-        }
-        match self.quill.borrow_mut().as_mut() {
-            Some(quill) => self.flush_later(quill.push(slot, event, serving.plan())),
-            None => error!(target: LOG, "A request ended behind the end of the drain; its record is lost"),
         }
     }
 
-    /// Flushes the batch when its time has come. A batch that has to wait for room in the queue is tried again.
+    /// Notes a record that is about to close, for whoever comes after a crash. Where the record is on the disk before the
+    /// last byte of the answer goes out that is nothing new, and where it may be late by a tenth of a second nobody asks.
+    pub fn draft(&self, slot: Option<&Slot>, record: &mut Record, status: u16, fault: Option<&Fault>, plan: &Plan) {
+        let (Some(slot), Durability::Written) = (slot, plan.events.durability) else { return };
+        if let Some(quill) = self.quill.borrow_mut().as_mut() {
+            quill.draft(slot, record.draft(status, fault, self.now_ns()), plan);
+        }
+    }
+
+    /// Hands a closed record over: to the histograms and to the log. Returns its number there, if it goes there.
+    pub fn emit(self: &Rc<Self>, slot: Option<Slot>, event: &Event, serving: &Serving) -> Option<u64> {
+        match (event.group, event.arm) {
+            (Some(group), Some(arm)) => {
+                let (group, arm) = (group as usize, arm as usize);
+                self.meters.count(self.meters_of(serving, group, arm), event);
+                if event.method == Method::LeastLatency {
+                    serving.loads[group][arm].ended(Outcome::of(event), self.now_ns());
+                }
+            }
+            (_, None) | (None, _) => self.meters.count_unassigned(event),
+        }
+        let slot = slot?;
+        match self.quill.borrow_mut().as_mut() {
+            Some(quill) => {
+                let (push, number) = quill.push(slot, event, serving.plan());
+                self.flush_later(push);
+                Some(number)
+            }
+            None => {
+                error!(target: LOG, "A request ended behind the end of the drain; its record is lost");
+                None
+            }
+        }
+    }
+
+    /// Waits until a record is on the disk; false if that takes too long.
+    pub async fn durable(&self, number: u64) -> bool {
+        let is_durable = || self.quill.borrow().as_ref().is_none_or(|quill| quill.is_durable(number));
+        let wait = poll_fn(|cx| {
+            if is_durable() {
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push((number, cx.waker().clone()));
+            Poll::Pending
+        });
+        let give_up = rt::sleep(Duration::from_millis(EVENT_SYNC_WAIT_MS));
+        matches!(rt::race(wait, give_up).await, Either::Left(()))
+    }
+
+    /// Lets those go on whose records are on the disk.
+    fn wake_durable(&self) {
+        let quill = self.quill.borrow();
+        let is_durable = |number| quill.as_ref().is_none_or(|quill| quill.is_durable(number));
+        self.waiting.borrow_mut().extract_if(.., |(number, _)| is_durable(*number)).for_each(|(_, waker)| waker.wake());
+    }
+
+    /// Flushes the batch when its time has come. A gap that has to wait for room is tried again.
     fn flush_later(self: &Rc<Self>, push: Push) {
         match push {
-            Push::Armed => {
+            Push::Armed(ms) => {
                 let worker = Rc::clone(self);
                 let flush = async move {
-                    let mut push = Push::Armed;
-                    while push == Push::Armed {
-                        rt::sleep(Duration::from_millis(EVENT_BATCH_MS)).await;
+                    let mut push = Push::Armed(ms);
+                    while let Push::Armed(ms) = push {
+                        rt::sleep(Duration::from_millis(ms)).await;
                         push = worker.quill.borrow_mut().as_mut().map_or(Push::Sent, Quill::flush);
                     }
                 };
@@ -555,6 +622,7 @@ fn admit(worker: &Rc<Worker>, socket: Socket, peer: IpAddr) {
 /// Takes in mail until the gateway ends.
 pub async fn read_mail(worker: Rc<Worker>, mut bell: Bell, letters: Receiver<Letter>, listener: Rc<Listener>) {
     while bell.rung().await.is_ok() {
+        worker.wake_durable();
         while let Ok(letter) = letters.try_recv() {
             match letter {
                 Letter::Adopt { deployment, done } => {

@@ -171,7 +171,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::plan::{Arm, ConfigVersion, Fixed, Group, LogSettings};
+    use crate::config::plan::{Arm, ConfigVersion, EventSettings, Fixed, Group, LogSettings};
     use crate::limits::Limits;
     use std::sync::Arc;
 
@@ -224,6 +224,7 @@ mod tests {
             limits: Limits::default(),
             fixed: Fixed::default(),
             log: LogSettings::default(),
+            events: EventSettings::default(),
         }
     }
 

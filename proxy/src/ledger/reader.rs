@@ -1,19 +1,21 @@
-//! Reading the log: the last so many records, or whatever comes from now on.
+//! Reading the log: the last so many records, those since some moment, or whatever comes from now on.
 //!
 //! It needs no gateway and disturbs none: it opens files and looks. Nothing is parsed here; a record is a line, and a
 //! line is whole when its line feed is there. What stands behind the last line feed of a file that has a successor was
-//! torn by a crash, and is skipped.
+//! torn by a crash, and is skipped. Where to begin is looked up in the segments' indexes, as far as they go; without them
+//! the same records are found, later.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use kt_core::event::{DECISION_START, is_decision};
 use kt_core::limits::EVENT_LINE_BYTES_MAX;
 use memchr::{memchr, memrchr_iter};
 
+use super::line;
+use super::recover::read_index;
 use super::segment::Segment;
+use super::source::Source;
 
 /// A log on the disk, which need not exist yet.
 #[derive(Clone, Debug)]
@@ -37,8 +39,13 @@ pub struct Lines {
     which: Which,
     /// How many lines are still wanted.
     left: u64,
+    /// Only what ended at this moment or later, ns since 1970.
+    since_ns: u64,
     /// The segment that is being read; none as long as the log doesn't exist.
     open: Option<Open>,
+    /// The number of the last line given out, and of which epoch. A segment may begin with lines that the one before it
+    /// could not put on the disk, and could not take back.
+    last: (u32, u64),
     /// What was read and not given out yet lies from `start` to `end`; up to `searched` there is no line feed in it.
     buffer: Vec<u8>,
     start: usize,
@@ -49,7 +56,7 @@ pub struct Lines {
 #[derive(Debug)]
 struct Open {
     segment: Segment,
-    file: File,
+    source: Source,
     /// Where the next read begins.
     offset: u64,
 }
@@ -89,10 +96,48 @@ impl Log {
         self.lines(0, which, u64::MAX)
     }
 
+    /// All records of the wanted kind that ended at `since_ns` (ns since 1970) or later, in the order of the log; the
+    /// log's own count by their timestamp. 0 is everything. At the end it may be asked again, as [`Self::follow`].
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub fn since(&self, since_ns: u64, which: Which) -> io::Result<Lines> {
+        let mut open = None;
+        for segment in Segment::list(&self.dir)? {
+            let Some(source) = Source::open(&self.dir, segment)? else { continue };
+            // What isn't indexed may be of any time, and stands behind what is.
+            let index = read_index(&self.dir, segment)?;
+            let offset = index.map_or(0, |index| {
+                let first = index.batches().find(|entry| entry.latest_ns >= since_ns);
+                first.map_or_else(|| index.indexed(), |entry| entry.offset)
+            });
+            let is_done = offset >= source.len()?;
+            open = Some(Open { segment, source, offset });
+            if !is_done {
+                break;
+            }
+        }
+        Ok(Lines { since_ns, ..self.from(open, which, u64::MAX) })
+    }
+
     /// `left` lines, beginning `back` lines before the end.
     fn lines(&self, back: u64, which: Which, left: u64) -> io::Result<Lines> {
-        let open = self.look_back(back, which, STEP_BYTES)?;
-        Ok(Lines { dir: self.dir.clone(), which, left, open, buffer: Vec::new(), start: 0, searched: 0, end: 0 })
+        Ok(self.from(self.look_back(back, which, STEP_BYTES)?, which, left))
+    }
+
+    fn from(&self, open: Option<Open>, which: Which, left: u64) -> Lines {
+        Lines {
+            dir: self.dir.clone(),
+            which,
+            left,
+            since_ns: 0,
+            open,
+            last: (0, 0),
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            end: 0,
+        }
     }
 
     /// Where the last `count` lines begin; the beginning of the log if it has fewer.
@@ -100,15 +145,12 @@ impl Log {
         let mut left = count;
         let mut oldest = None;
         for segment in Segment::list(&self.dir)?.into_iter().rev() {
-            let file = match segment.open(&self.dir) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                Err(error) => return Err(error),
-            };
-            if let Some(offset) = look_back_in(&file, &mut left, which, step)? {
-                return Ok(Some(Open { segment, file, offset }));
+            let Some(mut source) = Source::open(&self.dir, segment)? else { break };
+            let step = source.step(step);
+            if let Some(offset) = look_back_in(&mut source, &mut left, which, step)? {
+                return Ok(Some(Open { segment, source, offset }));
             }
-            oldest = Some(Open { segment, file, offset: 0 });
+            oldest = Some(Open { segment, source, offset: 0 });
         }
         Ok(oldest)
     }
@@ -116,8 +158,8 @@ impl Log {
 
 /// Where the line begins with which `left` becomes 0; none if it doesn't, less as many as the file has. If it is 0
 /// already, that is behind the last whole line.
-fn look_back_in(file: &File, left: &mut u64, which: Which, step: usize) -> io::Result<Option<u64>> {
-    let len = file.metadata()?.len();
+fn look_back_in(source: &mut Source, left: &mut u64, which: Which, step: usize) -> io::Result<Option<u64>> {
+    let len = source.len()?;
     let mut block = Vec::new();
     let mut end = len;
     // Whether a line feed was seen, so that the line before it is whole.
@@ -126,7 +168,7 @@ fn look_back_in(file: &File, left: &mut u64, which: Which, step: usize) -> io::R
         // To know a line by its beginning takes some bytes that may lie beyond this step.
         let from = end.saturating_sub(step as u64);
         let known = DECISION_START.len() as u64;
-        read_block(file, from, (end + known).min(len), &mut block)?;
+        source.read_block(from, (end + known).min(len), &mut block)?;
         let step_len = block.len().min((end - from) as usize);
         for feed in memrchr_iter(b'\n', &block[..step_len]) {
             let begins = from + feed as u64 + 1;
@@ -146,22 +188,6 @@ fn look_back_in(file: &File, left: &mut u64, which: Which, step: usize) -> io::R
     Ok((*left == 0).then_some(0))
 }
 
-/// Reads the bytes of `file` from `from` to `to`, or as many of them as there are.
-fn read_block(file: &File, from: u64, to: u64, block: &mut Vec<u8>) -> io::Result<()> {
-    block.resize((to - from) as usize, 0);
-    let mut filled = 0;
-    while filled < block.len() {
-        match file.read_at(&mut block[filled..], from + filled as u64) {
-            Ok(0) => break,
-            Ok(len) => filled += len,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    block.truncate(filled);
-    Ok(())
-}
-
 impl Lines {
     /// The next line, without its line feed; none when there is no further one, or none yet.
     ///
@@ -179,12 +205,26 @@ impl Lines {
             let line = self.start..self.searched + len;
             self.start = line.end + 1;
             self.searched = self.start;
-            if self.which.wants(&self.buffer[line.clone()]) {
+            if self.is_new(line.clone()) && self.which.wants(&self.buffer[line.clone()]) && self.is_since(line.clone())
+            {
                 self.left -= 1;
                 return Ok(Some(&self.buffer[line]));
             }
         }
         Ok(None)
+    }
+
+    /// Whether the line was not given out before.
+    fn is_new(&mut self, line: std::ops::Range<usize>) -> bool {
+        let line = &self.buffer[line];
+        let Some(number) = line::log_epoch(line).zip(line::seq(line)) else { return true };
+        let is_new = number > self.last;
+        self.last = self.last.max(number);
+        is_new
+    }
+
+    fn is_since(&self, line: std::ops::Range<usize>) -> bool {
+        self.since_ns == 0 || line::ended_ns(&self.buffer[line]).is_none_or(|ended_ns| ended_ns >= self.since_ns)
     }
 
     /// Reads on in this segment or in the next; whether there is anything new to look at.
@@ -198,12 +238,8 @@ impl Lines {
             if self.fill()? {
                 return Ok(true);
             }
-            let file = match segment.open(&self.dir) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            self.open = Some(Open { segment, file, offset: 0 });
+            let Some(source) = Source::open(&self.dir, segment)? else { continue };
+            self.open = Some(Open { segment, source, offset: 0 });
             (self.start, self.searched, self.end) = (0, 0, 0);
             return Ok(true);
         }
@@ -226,13 +262,7 @@ impl Lines {
         if self.buffer.len() < self.end + STEP_BYTES {
             self.buffer.resize(self.end + STEP_BYTES, 0);
         }
-        let len = loop {
-            match open.file.read_at(&mut self.buffer[self.end..], open.offset) {
-                Ok(len) => break len,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        };
+        let len = open.source.read_at(&mut self.buffer[self.end..], open.offset)?;
         open.offset += len as u64;
         self.end += len;
         Ok(len > 0)

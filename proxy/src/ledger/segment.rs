@@ -1,9 +1,19 @@
-//! The files of the log: `events-<log_epoch>-<first seq>.jsonl`, both numbers zero-padded, so that they sort by name.
+//! The files of the log: `events-<log_epoch>-<first seq>.jsonl`, both numbers zero-padded, so that they sort by name; when
+//! it is closed, a segment may be packed as `….jsonl.zst`. Beside it lies its index, `….idx` ([`super::index`]), and what
+//! was found torn at its end, `….jsonl.torn`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+/// What a packed segment's name has in addition.
+const PACKED: &str = ".zst";
+
+/// Makes a file of this name, which must not exist yet, for appending.
+pub(super) fn create(dir: &Path, name: &str) -> io::Result<File> {
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(dir.join(name))
+}
 
 /// One file of the log. They order as their records do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +25,8 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// The segments in this directory, oldest first; none if it doesn't exist. Files of other names are not ours.
+    /// The segments in this directory, packed ones included, oldest first; none if it doesn't exist. Files of other
+    /// names are not ours.
     pub(super) fn list(dir: &Path) -> io::Result<Vec<Self>> {
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
@@ -24,24 +35,39 @@ impl Segment {
         };
         let mut segments = Vec::new();
         for entry in entries {
-            segments.extend(entry?.file_name().to_str().and_then(Self::parse));
+            let name = entry?.file_name();
+            segments.extend(name.to_str().and_then(|name| Self::parse(name.strip_suffix(PACKED).unwrap_or(name))));
         }
         segments.sort_unstable();
+        // While one is being packed it is there twice.
+        segments.dedup();
         Ok(segments)
     }
 
     /// Makes the file, which must not exist yet, for appending.
+    #[cfg(test)]
     pub(super) fn create(self, dir: &Path) -> io::Result<File> {
-        OpenOptions::new().append(true).create_new(true).mode(0o600).open(dir.join(self.file_name()))
-    }
-
-    /// Opens the file for reading.
-    pub(super) fn open(self, dir: &Path) -> io::Result<File> {
-        File::open(dir.join(self.file_name()))
+        create(dir, &self.file_name())
     }
 
     pub(super) fn file_name(self) -> String {
-        format!("events-{:08}-{:016}.jsonl", self.log_epoch, self.first_seq)
+        format!("{}.jsonl", self.stem())
+    }
+
+    pub(super) fn packed_name(self) -> String {
+        format!("{}.jsonl{PACKED}", self.stem())
+    }
+
+    pub(super) fn index_name(self) -> String {
+        format!("{}.idx", self.stem())
+    }
+
+    pub(super) fn torn_name(self) -> String {
+        format!("{}.jsonl.torn", self.stem())
+    }
+
+    fn stem(self) -> String {
+        format!("events-{:08}-{:016}", self.log_epoch, self.first_seq)
     }
 
     fn parse(name: &str) -> Option<Self> {

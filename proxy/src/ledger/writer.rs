@@ -1,41 +1,59 @@
-//! The writer: numbers the records, formats them, and appends what was waiting with one `write`.
+//! The writer: takes closed records out of the rings, numbers and formats them, and appends what was waiting with one
+//! `write`. Where `events.durability` is `synced`, one `fdatasync` follows, and the cores hear of it.
 //!
-//! A `write` that takes only a part, as on a full disk, is undone: the file is cut back to where it began, so that it
-//! ends with a whole line, and everything is tried again. The lines are kept meanwhile, with their numbers.
+//! A disk that refuses is asked again and again; the lines are kept meanwhile, with their numbers. What bounds that are
+//! the rings: once they are full, cores have no slots to give.
 //!
-//! `fsync` is not called: a crash of the process loses nothing that was written, a power cut may.
+//! It also hands out those slots, as many as have their place on the disk, and looks after the segments: when to begin a
+//! new one, and which old ones may go.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::mem;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::Receiver;
-use kt_core::event::{Stamp, write_config_line};
-use kt_core::limits::{EVENT_BATCH_LEN, EVENT_GIVE_UP_MS, EVENT_RETRY_MS, EVENT_WRITE_BYTES};
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+use kt_core::config::plan::{Durability, EventSettings};
+use kt_core::event::{ClockStep, Decision, Stamp, Torn, write_config_line};
+use kt_core::limits::{
+    CLOCK_STEP_NS, EVENT_DECISION_BYTES_MAX, EVENT_GIVE_UP_MS, EVENT_OWN_BYTES, EVENT_RETRY_MS, EVENT_TICK_MS,
+    EVENT_WINDOW_START, EVENT_WRITE_BYTES,
+};
 
-use super::{Batch, Lost, Message, Shared};
+use super::disk::Disk;
+use super::journal::{Batch, Journal, Reach};
+use super::keep::Keeper;
+use super::ring::Consumer;
+use super::{Announced, Core, GivenUp, Message, Shared};
 
-/// The thread's state. Generic over the file, so that tests can have one that fails.
-pub(super) struct Writer<F> {
-    file: F,
-    path: PathBuf,
-    /// Length of the file up to the end of its last whole write.
-    len: u64,
-    /// A part of a write may stand behind `len`, and has to be cut off before the next.
-    torn: bool,
+/// The thread's state.
+pub(super) struct Writer<D: Disk> {
+    journal: Journal<D>,
+    keeper: Keeper,
+    settings: EventSettings,
     /// The stamp of the next record.
     stamp: Stamp,
-    /// Lines on their way to the file, and how many of each core's records are among them.
+    /// What is on its way to the file.
     lines: Vec<u8>,
-    unwritten: Box<[u64]>,
+    batch: Option<Batch>,
+    /// When the decision at hand ended that has waited longest, ns since process start.
+    oldest_ns: u64,
+    announced: Vec<Announced>,
+    frame: Vec<u8>,
+    rings: Vec<Consumer>,
+    /// How many slots each core may have in use.
+    windows: Vec<u64>,
     inbox: Receiver<Message>,
     shared: Arc<Shared>,
     patience: Patience,
+    time: Time,
+    /// By how much the wall clock was ahead of the log's, as last seen, ns.
+    ahead_ns: i64,
+    looked_at_ns: u64,
+    /// When the present segment was begun.
+    begun_ns: u64,
 }
 
 /// How a refusing disk is dealt with.
@@ -47,88 +65,180 @@ pub(super) struct Patience {
     pub(super) give_up: Duration,
 }
 
-/// What the writer asks of its file.
-pub(super) trait Append {
-    /// One `write` at the end; returns how many bytes were taken.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
-    /// Cuts the file to this length.
-    fn cut(&mut self, len: u64) -> io::Result<()>;
+/// What time it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Now {
+    /// By the clock of the events.
+    pub(super) mono_ns: u64,
+    /// By the wall clock, since 1970.
+    pub(super) wall_ns: u64,
 }
 
-impl<F: Append> Writer<F> {
-    /// `file` is empty, `stamp` its first record's. It is known to readers as `path`.
-    pub(super) fn new(
-        file: F,
-        path: PathBuf,
-        stamp: Stamp,
-        inbox: Receiver<Message>,
-        shared: Arc<Shared>,
-        patience: Patience,
-    ) -> Self {
-        let unwritten = shared.written.iter().map(|_| 0).collect();
-        Self { file, path, len: 0, torn: false, stamp, lines: Vec::new(), unwritten, inbox, shared, patience }
+/// Where a writer asks for the time.
+pub(super) type Time = Box<dyn FnMut() -> Now + Send>;
+
+/// What a writer is given when it starts.
+pub(super) struct Desk<D: Disk> {
+    pub(super) journal: Journal<D>,
+    pub(super) keeper: Keeper,
+    pub(super) settings: EventSettings,
+    pub(super) stamp: Stamp,
+    pub(super) rings: Vec<Consumer>,
+    pub(super) inbox: Receiver<Message>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) patience: Patience,
+    pub(super) time: Time,
+}
+
+impl<D: Disk> Writer<D> {
+    pub(super) fn new(desk: Desk<D>) -> Self {
+        let Desk { journal, keeper, settings, stamp, rings, inbox, shared, patience, mut time } = desk;
+        let windows = rings.iter().map(|ring| EVENT_WINDOW_START.min(ring.slots())).collect();
+        let now = time();
+        let ahead_ns = ahead(&stamp, now);
+        Self {
+            journal,
+            keeper,
+            settings,
+            stamp,
+            lines: Vec::new(),
+            batch: None,
+            oldest_ns: u64::MAX,
+            announced: Vec::new(),
+            frame: Vec::new(),
+            rings,
+            windows,
+            inbox,
+            shared,
+            patience,
+            time,
+            ahead_ns,
+            looked_at_ns: now.mono_ns,
+            begun_ns: now.mono_ns,
+        }
     }
 
     /// Writes until the last quill and the ledger are gone, and everything that they left.
-    pub(super) fn run(mut self) -> Result<(), Lost> {
-        while let Ok(message) = self.inbox.recv() {
-            self.take(message);
-            while self.lines.len() < EVENT_WRITE_BYTES
-                && let Ok(message) = self.inbox.try_recv()
-            {
-                self.take(message);
+    ///
+    /// # Errors
+    /// The disk kept refusing, and the process wants to end.
+    pub(super) fn run(mut self) -> Result<(), GivenUp> {
+        loop {
+            let pause = if self.is_short() { EVENT_RETRY_MS } else { EVENT_TICK_MS };
+            match self.inbox.recv_timeout(Duration::from_millis(pause)) {
+                Ok(message) => self.hear(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
-            if let Err(source) = self.write() {
-                return Err(self.give_up(source));
+            while let Ok(message) = self.inbox.try_recv() {
+                self.hear(message);
+            }
+            // Before the rings are looked at: whoever publishes behind this look says so again.
+            self.shared.told.swap(false, Ordering::SeqCst);
+            self.write_all().map_err(|source| self.give_up(source))?;
+            self.look_after();
+            if !self.lines.is_empty() {
+                self.write_all().map_err(|source| self.give_up(source))?;
+                self.keeper.remove();
             }
         }
-        self.take_leftovers();
-        self.write().map_err(|source| self.give_up(source))
+        self.write_all().map_err(|source| self.give_up(source))?;
+        // A clean end is worth a last effort; what it can't do the durability never promised.
+        let _ = self.journal.end();
+        Ok(())
     }
 
-    /// Formats what came. The events are done with then: a try that fails is repeated with the lines.
-    fn take(&mut self, message: Message) {
+    /// Takes what is in the rings to the file, until there is nothing left.
+    pub(super) fn write_all(&mut self) -> io::Result<()> {
+        loop {
+            let more = self.collect();
+            if self.lines.is_empty() {
+                return Ok(());
+            }
+            self.write()?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn hear(&mut self, message: Message) {
         match message {
-            Message::Batch(Batch { core, plan, mut events }) => {
-                self.unwritten[core] += events.len() as u64;
-                for event in events.drain(..) {
-                    event.write_line(&plan, &self.stamp, &mut self.lines);
-                    self.stamp.seq += 1;
+            Message::Look => {}
+            Message::Config { plan, at_ns, previous, told } => {
+                // Whoever asked may have given up waiting, and refused the plan.
+                if !told.is_withdrawn() {
+                    write_config_line(&plan, previous.as_ref(), at_ns, &self.stamp, &mut self.lines);
+                    self.note(at_ns);
+                    self.settings = plan.events.clone();
+                    self.announced.push(told);
                 }
-                // One that grew while the queue was full is not worth keeping, nor is one too many.
-                if events.capacity() <= 2 * EVENT_BATCH_LEN {
-                    drop(self.shared.spares.push(events));
-                }
-            }
-            Message::Shed(shed) => {
-                shed.write_line(&self.stamp, &mut self.lines);
-                self.stamp.seq += 1;
-            }
-            Message::Config { plan, at_ns } => {
-                write_config_line(&plan, at_ns, &self.stamp, &mut self.lines);
-                self.stamp.seq += 1;
             }
         }
     }
 
-    fn take_leftovers(&mut self) {
-        let leftovers = mem::take(&mut *self.shared.leftovers.lock().unwrap_or_else(PoisonError::into_inner));
-        for message in leftovers {
-            self.take(message);
-        }
+    /// Says in the log what was moved out of it.
+    pub(super) fn say_torn(&mut self, torn: &Torn, at_ns: u64) {
+        torn.write_line(at_ns, &self.stamp, &mut self.lines);
+        self.note(at_ns);
     }
 
-    /// Appends the lines, however long it takes, and gives their slots back. Only when the process wants to end is it
-    /// an error that the disk refuses.
+    /// Formats what is in the rings, up to a bound; whether there may be more.
+    fn collect(&mut self) -> bool {
+        for core in 0..self.rings.len() {
+            while let Some(gap) = self.rings[core].closed_gap(self.stamp.seq) {
+                gap.write_line(&self.stamp, &mut self.lines);
+                self.note(gap.to_ns);
+                self.shared.gaps.fetch_add(gap.count, Ordering::Relaxed);
+            }
+            let mut frame = mem::take(&mut self.frame);
+            while self.lines.len() < EVENT_WRITE_BYTES && self.rings[core].next(self.stamp.seq, &mut frame) {
+                let at = self.lines.len();
+                let decision = Decision::decode(&frame).expect("a core publishes what it has encoded");
+                decision.write_line(&self.stamp, &mut self.lines);
+                if self.lines.len() - at > EVENT_DECISION_BYTES_MAX {
+                    self.lines.truncate(at);
+                    decision.shortened().write_line(&self.stamp, &mut self.lines);
+                }
+                self.oldest_ns = self.oldest_ns.min(decision.ended_ns);
+                self.note(decision.ended_ns);
+            }
+            self.frame = frame;
+            if self.lines.len() >= EVENT_WRITE_BYTES {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A line has been added, of something that ended at `ended_ns`.
+    fn note(&mut self, ended_ns: u64) {
+        let seq = self.stamp.seq;
+        let ended_ns = self.stamp.wall_start_ns.saturating_add(ended_ns);
+        let batch = self.batch.get_or_insert(Batch {
+            first_seq: seq,
+            last_seq: seq,
+            earliest_ns: ended_ns,
+            latest_ns: ended_ns,
+        });
+        batch.last_seq = seq;
+        batch.earliest_ns = batch.earliest_ns.min(ended_ns);
+        batch.latest_ns = batch.latest_ns.max(ended_ns);
+        self.stamp.seq += 1;
+    }
+
+    /// Appends the lines, however long it takes. Only when the process wants to end is it an error that the disk refuses.
     fn write(&mut self) -> io::Result<()> {
+        let Some(batch) = self.batch else { return Ok(()) };
+        let reach = self.reach();
         let mut refused = false;
         let mut last_try: Option<Instant> = None;
-        while let Err(error) = self.attempt() {
+        while let Err(error) = self.journal.append(&self.lines, batch, reach) {
             if !refused {
                 tracing::error!(
                     target: "keeptrusts::events",
                     "Can't write to the event log {}: {error}; the records wait, and it is tried again and again",
-                    self.path.display(),
+                    self.journal.path().display(),
                 );
                 refused = true;
             }
@@ -145,32 +255,136 @@ impl<F: Append> Writer<F> {
         }
         self.lines.clear();
         self.lines.shrink_to(2 * EVENT_WRITE_BYTES);
-        for (written, unwritten) in self.shared.written.iter().zip(&mut self.unwritten) {
-            if *unwritten > 0 {
-                written.fetch_add(mem::take(unwritten), Ordering::Relaxed);
-            }
-        }
+        self.batch = None;
+        self.tell(batch);
+        self.grant();
         Ok(())
     }
 
-    /// All lines, or none of them.
-    fn attempt(&mut self) -> io::Result<()> {
-        if self.torn {
-            self.file.cut(self.len)?;
-            self.torn = false;
+    fn reach(&self) -> Reach {
+        // A core on an older plan may still wait for what the newest one doesn't ask for.
+        let waits = self.rings.iter().zip(&self.shared.cores).any(|(ring, core)| {
+            core.wanted.load(Ordering::Acquire) > core.durable.load(Ordering::Relaxed).max(ring.freed())
+        });
+        match self.settings.durability {
+            Durability::Synced => Reach::Disk,
+            Durability::Written | Durability::Relaxed if waits => Reach::Disk,
+            Durability::Written | Durability::Relaxed => Reach::Kernel,
         }
-        if self.lines.is_empty() {
-            return Ok(());
+    }
+
+    /// What was written is everybody's: the rings' room is free, and who waits for the disk may go on.
+    fn tell(&mut self, batch: Batch) {
+        let now = (self.time)();
+        let lag_ns = now.mono_ns.saturating_sub(mem::replace(&mut self.oldest_ns, u64::MAX));
+        self.shared.lag_ns.store(lag_ns, Ordering::Relaxed);
+        self.shared.lag_ns_max.fetch_max(lag_ns, Ordering::Relaxed);
+        for (ring, core) in self.rings.iter_mut().zip(&self.shared.cores) {
+            ring.free(batch.last_seq);
+            ring.free_gaps();
+            let taken = ring.taken();
+            if core.durable.swap(taken, Ordering::AcqRel) < core.wanted.load(Ordering::Acquire)
+                && let Some(bell) = core.bell.get()
+            {
+                bell.ring();
+            }
         }
-        let taken = self.file.append(&self.lines)?;
-        if taken == self.lines.len() {
-            self.len += taken as u64;
-            return Ok(());
+        for told in self.announced.drain(..) {
+            told.tell();
         }
-        self.torn = true;
-        self.file.cut(self.len)?;
-        self.torn = false;
-        Err(io::Error::other(format!("only {taken} of {} bytes were taken", self.lines.len())))
+    }
+
+    /// Gives the cores slots for what has its place on the disk.
+    pub(super) fn grant(&mut self) {
+        let mut wanted = 0;
+        for (ring, window) in self.rings.iter().zip(&mut self.windows) {
+            if ring.outstanding() * 2 > *window {
+                *window = (*window * 2).min(ring.slots());
+            }
+            wanted += *window;
+        }
+        let bytes = |slots: u64| slots * EVENT_DECISION_BYTES_MAX as u64 + EVENT_OWN_BYTES as u64;
+        if self.journal.room() < bytes(wanted) {
+            // A good piece at once if that goes, else as much as goes.
+            let mut slots = 2 * wanted;
+            while self.journal.reserve(bytes(slots)).is_err() && slots > 0 {
+                slots /= 2;
+            }
+        }
+        let slots = self.journal.room().saturating_sub(EVENT_OWN_BYTES as u64) / EVENT_DECISION_BYTES_MAX as u64;
+        let out: u64 = self.rings.iter().zip(&self.shared.cores).map(|(ring, core)| promised(ring, core)).sum();
+        let mut spare = slots.saturating_sub(out);
+        self.shared.short.store(slots < wanted, Ordering::Relaxed);
+        let cores = self.rings.len() as u64;
+        for (nth, ((ring, core), window)) in self.rings.iter().zip(&self.shared.cores).zip(&self.windows).enumerate() {
+            // What there is is for all alike.
+            let share = spare.div_ceil(cores - nth as u64);
+            let more = window.saturating_sub(promised(ring, core)).min(share);
+            spare -= more;
+            if more > 0 {
+                core.granted.fetch_add(more, Ordering::Release);
+            }
+        }
+    }
+
+    /// Whether the disk has no room for as many slots as there might be.
+    fn is_short(&self) -> bool {
+        self.shared.short.load(Ordering::Relaxed)
+    }
+
+    /// What is to be done now and then.
+    pub(super) fn look_after(&mut self) {
+        let now = (self.time)();
+        if self.is_short() {
+            self.grant();
+        }
+        if now.mono_ns.saturating_sub(self.looked_at_ns) < EVENT_TICK_MS * 1_000_000 && !self.is_full() {
+            return;
+        }
+        self.looked_at_ns = now.mono_ns;
+        self.watch_the_clock(now);
+        let old_ns = self.settings.rotation.age_s_max.saturating_mul(1_000_000_000);
+        if self.journal.len() > 0 && (self.is_full() || now.mono_ns.saturating_sub(self.begun_ns) >= old_ns) {
+            self.rotate(now);
+        }
+        let present = self.journal.segment();
+        for removed in self.keeper.look_after(&self.settings, present, self.journal.len(), now.wall_ns) {
+            removed.write_line(now.mono_ns, &self.stamp, &mut self.lines);
+            self.note(now.mono_ns);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.journal.len() >= self.settings.rotation.bytes_max
+    }
+
+    fn rotate(&mut self, now: Now) {
+        // What is at hand has its numbers: it belongs to the old one.
+        if !self.lines.is_empty() {
+            return;
+        }
+        match self.journal.go_on_in_a_new_one(self.stamp.seq, self.reach()) {
+            Ok(()) => {
+                self.begun_ns = now.mono_ns;
+                self.grant();
+            }
+            Err(error) => {
+                // The present one goes on; it is tried again at the next look.
+                tracing::warn!(target: "keeptrusts::events", "Can't begin a new segment of the event log: {error}");
+            }
+        }
+    }
+
+    /// Records a step of the wall clock.
+    fn watch_the_clock(&mut self, now: Now) {
+        let ahead_ns = ahead(&self.stamp, now);
+        let step_ns = ahead_ns.saturating_sub(self.ahead_ns);
+        // What is slowly corrected is no step; but it is where the next one is measured from.
+        self.ahead_ns = ahead_ns;
+        if step_ns.unsigned_abs() >= CLOCK_STEP_NS {
+            ClockStep { step_ns, wall_ns: now.wall_ns }.write_line(now.mono_ns, &self.stamp, &mut self.lines);
+            self.note(now.mono_ns);
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "this thread has no reactor, and nothing else to do")]
@@ -178,227 +392,27 @@ impl<F: Append> Writer<F> {
         thread::sleep(self.patience.pause);
     }
 
-    /// Counts what is lost: the lines at hand, and whatever else was on its way.
-    fn give_up(&mut self, source: io::Error) -> Lost {
-        let mut lost = memchr::memchr_iter(b'\n', &self.lines).count() as u64;
-        while let Ok(message) = self.inbox.recv() {
-            lost += message.records();
-        }
-        let leftovers = self.shared.leftovers.lock().unwrap_or_else(PoisonError::into_inner);
-        lost += leftovers.iter().map(Message::records).sum::<u64>();
-        Lost { records: lost, path: self.path.clone(), source }
+    /// Counts what isn't in the log as the process ends. The rings keep it for the next start.
+    fn give_up(&mut self, source: io::Error) -> GivenUp {
+        let waiting = self.rings.iter().map(Consumer::waiting).sum();
+        GivenUp { records: waiting, path: self.journal.path(), source }
     }
 }
 
-impl Message {
-    /// How many records it becomes.
-    fn records(&self) -> u64 {
-        match self {
-            Self::Batch(batch) => batch.events.len() as u64,
-            Self::Shed(_) | Self::Config { .. } => 1,
-        }
-    }
+/// By how much the wall clock is ahead of the log's, ns.
+fn ahead(stamp: &Stamp, now: Now) -> i64 {
+    let expected = i128::from(stamp.wall_start_ns) + i128::from(now.mono_ns);
+    let ahead = i128::from(now.wall_ns) - expected;
+    ahead.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+}
+
+/// Slots of a core that are out, or may be.
+fn promised(ring: &Consumer, core: &Core) -> u64 {
+    core.granted.load(Ordering::Relaxed).saturating_sub(ring.freed())
 }
 
 impl Default for Patience {
     fn default() -> Self {
         Self { pause: Duration::from_millis(EVENT_RETRY_MS), give_up: Duration::from_millis(EVENT_GIVE_UP_MS) }
-    }
-}
-
-impl Append for File {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match self.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
-    }
-
-    fn cut(&mut self, len: u64) -> io::Result<()> {
-        self.set_len(len)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs::OpenOptions;
-
-    use crossbeam::channel::bounded;
-    use kt_core::event::Shed;
-
-    use super::*;
-    use crate::ledger::sample;
-
-    /// A file that does as it is told, once per call, and takes everything afterwards. What it was asked, and what it
-    /// held then, is noted in `calls`.
-    #[derive(Default)]
-    struct Disk {
-        bytes: Vec<u8>,
-        script: Vec<Do>,
-        calls: Vec<&'static str>,
-    }
-
-    #[derive(Clone, Copy)]
-    enum Do {
-        Take(usize),
-        Refuse,
-        RefuseToCut,
-    }
-
-    impl Append for &mut Disk {
-        fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            assert!(self.bytes.is_empty() || self.bytes.ends_with(b"\n"), "appended to half a line");
-            match self.script.first().copied() {
-                Some(Do::Take(len)) => {
-                    self.script.remove(0);
-                    let taken = len.min(bytes.len());
-                    self.calls.push(if taken < bytes.len() { "short" } else { "whole" });
-                    self.bytes.extend_from_slice(&bytes[..taken]);
-                    Ok(taken)
-                }
-                Some(Do::Refuse) => {
-                    self.script.remove(0);
-                    self.calls.push("refused");
-                    Err(io::ErrorKind::StorageFull.into())
-                }
-                Some(Do::RefuseToCut) | None => {
-                    self.calls.push("whole");
-                    self.bytes.extend_from_slice(bytes);
-                    Ok(bytes.len())
-                }
-            }
-        }
-
-        fn cut(&mut self, len: u64) -> io::Result<()> {
-            if let Some(Do::RefuseToCut) = self.script.first() {
-                self.script.remove(0);
-                self.calls.push("not cut");
-                return Err(io::Error::other("EIO"));
-            }
-            self.calls.push("cut");
-            self.bytes.truncate(len as usize);
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn what_waits_goes_out_in_one_write() {
-        let mut disk = Disk::default();
-        let shared = Arc::new(Shared::new(2));
-        write(&mut disk, &shared, [batch(0, 1..4), batch(1, 1..3), batch(0, 4..5)]).unwrap();
-        assert_eq!(disk.calls, ["whole"]);
-        assert_eq!(seqs(&disk.bytes), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(counts(&shared), [4, 2]);
-    }
-
-    #[test]
-    fn a_write_has_a_bound() {
-        let mut disk = Disk::default();
-        let shared = Arc::new(Shared::new(1));
-        // A line has more than 1,000 bytes.
-        write(&mut disk, &shared, (0..20).map(|nth| batch(0, nth * 100..(nth + 1) * 100))).unwrap();
-        assert_eq!(disk.calls, ["whole", "whole"]);
-        assert_eq!(seqs(&disk.bytes), (1..=2_000).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_short_write_is_cut_back_and_written_anew() {
-        for (script, calls) in [
-            (vec![Do::Refuse], vec!["refused", "whole"]),
-            (vec![Do::Take(0)], vec!["short", "cut", "whole"]),
-            (vec![Do::Take(1)], vec!["short", "cut", "whole"]),
-            (vec![Do::Take(1_500), Do::Refuse], vec!["short", "cut", "refused", "whole"]),
-            (vec![Do::Take(7), Do::Take(9)], vec!["short", "cut", "short", "cut", "whole"]),
-            (vec![Do::Take(7), Do::RefuseToCut], vec!["short", "not cut", "cut", "whole"]),
-            (vec![Do::Take(7), Do::RefuseToCut, Do::RefuseToCut], vec!["short", "not cut", "not cut", "cut", "whole"]),
-        ] {
-            let mut disk = Disk { script, ..Disk::default() };
-            let shared = Arc::new(Shared::new(1));
-            write(&mut disk, &shared, [batch(0, 1..4)]).unwrap();
-            assert_eq!(disk.calls, calls);
-            assert_eq!(seqs(&disk.bytes), [1, 2, 3]);
-            assert_eq!(counts(&shared), [3]);
-        }
-    }
-
-    #[test]
-    fn what_was_written_before_a_short_write_stays() {
-        let mut disk = Disk { script: vec![Do::Take(usize::MAX), Do::Take(5_000), Do::Refuse], ..Disk::default() };
-        let shared = Arc::new(Shared::new(1));
-        write(&mut disk, &shared, (0..20).map(|nth| batch(0, nth * 100..(nth + 1) * 100))).unwrap();
-        assert_eq!(disk.calls, ["whole", "short", "cut", "refused", "whole"]);
-        assert_eq!(seqs(&disk.bytes), (1..=2_000).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn leftovers_come_last() {
-        let mut disk = Disk::default();
-        let shared = Arc::new(Shared::new(1));
-        shared.leftovers.lock().unwrap().extend([batch(0, 2..3), gap()]);
-        write(&mut disk, &shared, [batch(0, 1..2)]).unwrap();
-        let text = String::from_utf8(disk.bytes).unwrap();
-        let order: Vec<usize> = ["\"r-1\"", "\"r-2\"", "\"gap\""].iter().map(|it| text.find(it).unwrap()).collect();
-        assert!(order.is_sorted());
-        assert_eq!(counts(&shared), [2], "a gap has no slot");
-    }
-
-    #[test]
-    fn at_the_end_a_disk_that_refuses_loses_a_known_number_of_records() {
-        let script = [&[Do::Take(10)], [Do::Refuse; 100_000].as_slice()].concat();
-        let mut disk = Disk { script, ..Disk::default() };
-        let shared = Arc::new(Shared::new(1));
-        shared.closing.store(true, Ordering::Relaxed);
-        shared.leftovers.lock().unwrap().push(batch(0, 0..5));
-        // The first write takes all but the last two messages: it is over a mebibyte then.
-        let messages = (0..11).map(|nth| batch(0, nth * 100..(nth + 1) * 100)).chain([batch(0, 0..30), gap()]);
-        let lost = write(&mut disk, &shared, messages).unwrap_err();
-        assert_eq!(lost.records, 1_100 + 30 + 1 + 5);
-        assert_eq!(disk.bytes, b"", "half a line stayed");
-        assert_eq!(counts(&shared), [0], "a slot came back for a record that is lost");
-    }
-
-    #[test]
-    fn a_full_device_is_said_in_one_line() {
-        let file = OpenOptions::new().append(true).open("/dev/full").unwrap();
-        let shared = Arc::new(Shared::new(1));
-        shared.closing.store(true, Ordering::Relaxed);
-        let lost = write(file, &shared, [batch(0, 1..4)]).unwrap_err();
-        assert_eq!(
-            lost.to_string(),
-            "3 record(s) of the log are lost: /log can't be written: No space left on device (os error 28)"
-        );
-    }
-
-    fn write(file: impl Append, shared: &Arc<Shared>, messages: impl IntoIterator<Item = Message>) -> Result<(), Lost> {
-        let (outbox, inbox) = bounded(64);
-        for message in messages {
-            outbox.send(message).unwrap();
-        }
-        drop(outbox);
-        let stamp = Stamp { log_epoch: 1, seq: 1, wall_start_ns: 0, salt: 0 };
-        let patience = Patience { pause: Duration::ZERO, give_up: Duration::from_millis(5) };
-        Writer::new(file, "/log".into(), stamp, inbox, Arc::clone(shared), patience).run()
-    }
-
-    fn batch(core: usize, ends: std::ops::Range<u64>) -> Message {
-        let events = ends.map(|at_ns| sample::event(core as u32, at_ns)).collect();
-        Message::Batch(Batch { core, plan: sample::plan(1), events })
-    }
-
-    fn gap() -> Message {
-        Message::Shed(Shed { count: 1, from_ns: 0, to_ns: 0 })
-    }
-
-    fn counts(shared: &Shared) -> Vec<u64> {
-        shared.written.iter().map(|written| written.load(Ordering::Relaxed)).collect()
-    }
-
-    fn seqs(bytes: &[u8]) -> Vec<u64> {
-        let text = std::str::from_utf8(bytes).unwrap();
-        assert!(text.ends_with('\n'));
-        let seq = |line: &str| line.split_once("\"seq\":")?.1.split_once(',')?.0.parse().ok();
-        text.lines().map(|line| seq(line).unwrap()).collect()
     }
 }

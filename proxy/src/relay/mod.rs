@@ -122,6 +122,23 @@ impl Company<'_> {
         }
     }
 
+    /// Sends the last part of the answer; what the record is by now is noted before, for a crash would leave the client
+    /// with an answer that has none.
+    async fn pass_last(&mut self, out: Vec<u8>, answer: &Answer, note: Option<&Fault>) -> Result<(), Fault> {
+        self.draft(answer, note);
+        let began = self.worker.now_ns();
+        let (sent, out) = self.client.answer_last(out, self.limits).await;
+        sent?;
+        buffers::give(out);
+        self.record.passed_on(answer.read_ns, began, self.worker.now_ns());
+        Ok(())
+    }
+
+    /// Notes what the record is now that the client is about to have all of the answer.
+    fn draft(&mut self, answer: &Answer, note: Option<&Fault>) {
+        self.worker.draft(self.slot, self.record, answer.status(), note, self.plan);
+    }
+
     /// An id for a translated answer; the vendor's would claim to be of the client's language.
     fn draw_answer_id(&self, client: Dialect) -> String {
         [dialect::answer_id_prefix(client), &self.worker.draw_request_id()["req_".len()..]].concat()

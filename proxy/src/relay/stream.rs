@@ -46,13 +46,18 @@ pub(super) async fn pass(
         // A torn answer doesn't get its end.
         frame(&mut out, &body, framing, if went.is_ok() { more } else { More::Yes });
         body.clear();
+        if went.is_ok() && more == More::No {
+            let note = course.failure();
+            return company.pass_last(out, answer, note.as_ref()).await.map(|()| note);
+        }
+        if course.has_come_to() == End::Over {
+            // Many a client looks no further.
+            company.draft(answer, None);
+        }
         if !out.is_empty() {
             out = company.pass(out, answer.read_ns).await?;
         }
         went?;
-        if more == More::No {
-            return Ok(course.failure());
-        }
         let read = match events.bytes.len() > company.limits.sse_event_bytes_max {
             true => Err(Fault::new(Kind::AnswerTooLarge, Phase::Stream)),
             false => answer.read(&mut events.bytes, company).await,
@@ -61,7 +66,7 @@ pub(super) async fn pass(
             Ok(more) => more,
             Err(fault) => match course.has_come_to() {
                 // All has been said: what becomes of the connections now takes nothing away.
-                End::Over => return conclude(fault, out, framing, company).await.map(|()| None),
+                End::Over => return conclude(fault, out, framing, answer, company).await.map(|()| None),
                 End::Failed => return Err(course.failure().unwrap_or(fault)),
                 End::Open | End::Stopped => return Err(tell_torn(fault, heading.client, out, framing, company).await),
             },
@@ -199,11 +204,18 @@ impl Course {
 }
 
 /// Ends an answer that is whole, though its vendor's connection broke behind it or the client has closed already.
-async fn conclude(fault: Fault, mut out: Vec<u8>, framing: Framing, company: &mut Company<'_>) -> Result<(), Fault> {
+async fn conclude(
+    fault: Fault,
+    mut out: Vec<u8>,
+    framing: Framing,
+    answer: &Answer,
+    company: &mut Company<'_>,
+) -> Result<(), Fault> {
     company.record.vendor_finished();
     if fault.kind != Kind::ClientGone {
         frame(&mut out, b"", framing, More::No);
-        company.client.answer(out, company.limits).await.0?;
+        company.draft(answer, None);
+        company.client.answer_last(out, company.limits).await.0?;
     }
     Ok(())
 }

@@ -45,12 +45,11 @@ pub(super) async fn pass(
             company.record.vendor_finished();
             note = watch.as_ref().and_then(|(endpoint, watch)| account(*endpoint, watch, company));
         }
-        out = company.pass(out, answer.read_ns).await?;
         if more == More::No {
             buffers::give(payload);
-            buffers::give(out);
-            return Ok(note);
+            return company.pass_last(out, answer, note.as_ref()).await.map(|()| note);
         }
+        out = company.pass(out, answer.read_ns).await?;
         payload.clear();
         more = answer.read(&mut payload, company).await?;
     }
@@ -104,5 +103,5 @@ pub(super) async fn translate(
     out.extend_from_slice(&body);
     buffers::give(body);
     buffers::give(payload);
-    company.pass(out, answer.read_ns).await.map(buffers::give)
+    company.pass_last(out, answer, None).await
 }

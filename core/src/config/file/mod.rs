@@ -20,7 +20,7 @@ pub use policies::PolicySettings;
 pub use providers::TargetSettings;
 
 use super::complaint::{Code, Complaint, Place, Severity, quote};
-use super::plan::{Fixed, LogSettings};
+use super::plan::{EventSettings, Fixed, LogSettings};
 use super::tree::{Node, Value};
 use crate::limits::Limits;
 use providers::Declared;
@@ -48,6 +48,8 @@ pub struct File {
     pub fixed: Fixed,
     /// `gateway.log`.
     pub log: LogSettings,
+    /// `events`.
+    pub events: EventSettings,
 }
 
 /// One of the given files, as complaints quote it.
@@ -107,9 +109,6 @@ impl Walk<'_> {
             }
         };
         let policies = top.get("policies").and_then(|at| self.policies(&at, top.get("model_groups").as_ref()));
-        if let Some(events) = top.get("events") {
-            self.events(&events);
-        }
         let mut file = File {
             digest,
             targets,
@@ -119,8 +118,12 @@ impl Walk<'_> {
             tls: None,
             limits: Limits::default(),
             fixed: Fixed::default(),
+            events: EventSettings::default(),
             log: LogSettings::default(),
         };
+        if let Some(events) = top.get("events") {
+            self.events(&events, &mut file);
+        }
         if let Some(gateway) = top.get("gateway") {
             self.gateway(&gateway, &mut file);
         }

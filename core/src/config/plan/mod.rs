@@ -1,5 +1,6 @@
 //! What a worker uses: the config resolved, checked and laid out for reading. Immutable; a reload makes a new one.
 
+mod events;
 mod fixed;
 mod group;
 mod json;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+pub use events::{Compress, Durability, EventSettings, Retention, Rotation};
 pub use fixed::{Driver, Fixed, LogFormat, LogLevel, LogSettings};
 pub use group::{Arm, Experiment, Group, MEASURES, Strategy, UnitSource, reduce};
 pub use secret::{Credential, Secret, SecretRef};
@@ -59,6 +61,8 @@ pub struct Plan {
     pub fixed: Fixed,
     /// How the process logs; changed by a restart only where a flag says so.
     pub log: LogSettings,
+    /// How the decision log is kept.
+    pub events: EventSettings,
 }
 
 /// Which config answered a request: an ordinal of this process (the start is 1) and the digest of the files' bytes.
@@ -145,6 +149,7 @@ impl Plan {
             limits: file.limits.clone(),
             fixed: file.fixed.clone(),
             log: file.log,
+            events: file.events.clone(),
         })
     }
 
