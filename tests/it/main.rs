@@ -9,6 +9,7 @@ mod assign;
 mod chaos;
 mod clients;
 mod connections;
+mod crash;
 mod drain;
 mod early;
 mod endpoints;

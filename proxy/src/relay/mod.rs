@@ -18,6 +18,7 @@ use kt_core::endpoint::Endpoint;
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::head::Known;
 
+use crate::buffers;
 use crate::meters::SharedMeters;
 use crate::upstream::{Answer, Company};
 use crate::worker::Lane;
