@@ -1,16 +1,24 @@
 //! `kt events`: the decision log, for people and for programs.
 
+mod check;
+mod export;
+mod filter;
 mod show;
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fmt};
 
 use anyhow::Context;
+use check::{StatsArgs, VerifyArgs};
 use clap::{Args, Subcommand, ValueEnum};
+use export::ExportArgs;
+use filter::{Filter, Sieve, Window};
 use kt_core::event::is_decision;
 use kt_proxy::ledger::reader::{Lines, Log, Which};
 use kt_proxy::state::StateDir;
@@ -29,17 +37,39 @@ pub(crate) struct EventsArgs {
 #[derive(Debug, Subcommand)]
 enum EventsCommand {
     Tail(TailArgs),
+    Export(ExportArgs),
+    Verify(VerifyArgs),
+    Stats(StatsArgs),
 }
 
-/// Print decisions as they are made, until Ctrl-C; or the last ones.
+/// Print decisions as they are made, until Ctrl-C; or the last ones; or those of a window of time.
+///
+/// With --last, --since or --until it prints what there is and exits; --follow goes on from there.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     kt events tail\n  \
-    kt events tail --last 20 --format json | jq -r .model | sort | uniq -c | sort -rn")]
+    kt events tail --last 20 --format json | jq -r .model | sort | uniq -c | sort -rn\n  \
+    kt events tail --since 1h --errors --format detailed")]
 pub(crate) struct TailArgs {
     /// Print the last N decisions, oldest first, and exit.
     #[arg(long, value_name = "N")]
     last: Option<u64>,
+
+    /// From when to when.
+    #[command(flatten)]
+    window: Window,
+
+    /// Print at most N, and exit then.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+
+    /// Go on with what comes.
+    #[arg(long, short, conflicts_with_all = ["last", "until"])]
+    follow: bool,
+
+    /// Which ones.
+    #[command(flatten)]
+    filter: Filter,
 
     /// How a decision is printed. JSON is one object a line, as it is stored.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -79,6 +109,9 @@ const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         EventsCommand::Tail(args) => tail(args),
+        EventsCommand::Export(args) => export::run(args),
+        EventsCommand::Verify(args) => check::run_verify(args),
+        EventsCommand::Stats(args) => check::run_stats(args),
     }
 }
 
@@ -87,16 +120,38 @@ fn tail(args: &TailArgs) -> anyhow::Result<ExitCode> {
     let dir = StateDir::locate(args.state_dir.as_deref())?.events();
     let log = Log::new(dir.clone());
     let which = if args.all { Which::All } else { Which::Decisions };
+    let now_ns = unix_now_ns();
+    let (since_ns, until_ns) = (args.window.since_ns(now_ns), args.window.until_ns(now_ns));
     let mut page = Page {
         format: if args.json { Format::Json } else { args.format },
         colour: Colour::of(io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none()),
+        sieve: Sieve::new(args.filter.clone(), until_ns),
+        left: args.limit.unwrap_or(u64::MAX),
         out: io::stdout().lock(),
         err: io::stderr(),
         text: String::new(),
     };
-    let end = match args.last {
-        Some(count) => page.print(&mut log.last(count, which).map_err(|error| unreadable(&dir, error))?, &interrupted),
-        None => page.follow(&log, which, &dir, &interrupted),
+    let wanted = |error| unreadable(&dir, error);
+    let end = match (args.last, since_ns) {
+        // What is filtered can't be counted from the end.
+        (Some(count), None) if page.sieve.is_open() => {
+            page.print(&mut log.last(count, which).map_err(wanted)?, &interrupted)
+        }
+        (Some(count), _) => {
+            page.print_last(&mut log.since(since_ns.unwrap_or(0), which).map_err(wanted)?, count, &interrupted)
+        }
+        (None, None) if until_ns.is_none() => {
+            let mut lines = log.follow(which).map_err(wanted)?;
+            page.follow(&log, &mut lines, &dir, &interrupted)
+        }
+        (None, _) => {
+            let mut lines = log.since(since_ns.unwrap_or(0), which).map_err(wanted)?;
+            if args.follow {
+                page.follow(&log, &mut lines, &dir, &interrupted)
+            } else {
+                page.print(&mut lines, &interrupted)
+            }
+        }
     };
     match end {
         Ok(()) | Err(End::Asked) => Ok(ExitCode::SUCCESS),
@@ -104,6 +159,12 @@ fn tail(args: &TailArgs) -> anyhow::Result<ExitCode> {
         Err(End::Output(error)) => Err(error).context("can't write the events"),
         Err(End::Log(error)) => Err(unreadable(&dir, error)),
     }
+}
+
+/// The wall clock, ns since 1970.
+fn unix_now_ns() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn unreadable(dir: &Path, error: io::Error) -> anyhow::Error {
@@ -123,7 +184,7 @@ fn interrupted() -> anyhow::Result<Arc<AtomicBool>> {
 /// Why printing ends before the log does.
 #[derive(Debug)]
 enum End {
-    /// Ctrl-C, or nobody reads our output any more.
+    /// Ctrl-C, or nobody reads our output any more, or it was as much as was asked for.
     Asked,
     /// The log can't be read.
     Log(io::Error),
@@ -135,6 +196,9 @@ enum End {
 struct Page<O, E> {
     format: Format,
     colour: Colour,
+    sieve: Sieve,
+    /// How many may still be printed.
+    left: u64,
     out: O,
     err: E,
     /// The record at hand, so that it goes out in one write.
@@ -142,13 +206,12 @@ struct Page<O, E> {
 }
 
 impl<O: Write + rustix::fd::AsFd, E: Write> Page<O, E> {
-    fn follow(&mut self, log: &Log, which: Which, dir: &Path, interrupted: &AtomicBool) -> Result<(), End> {
-        let mut lines = log.follow(which).map_err(End::Log)?;
+    fn follow(&mut self, log: &Log, lines: &mut Lines, dir: &Path, interrupted: &AtomicBool) -> Result<(), End> {
         if !log.exists().map_err(End::Log)? {
             writeln!(self.err, "Waiting for a log in {}", dir.display()).map_err(End::Output)?;
         }
         loop {
-            self.print(&mut lines, interrupted)?;
+            self.print(lines, interrupted)?;
             let mut out = [PollFd::new(&self.out, PollFlags::empty())];
             // Nothing is polled for but what is always told: that a pipe has no reader any more. A signal ends it too.
             if poll(&mut out, Some(&LOOK_AGAIN)).is_ok_and(|ready| ready > 0) {
@@ -165,12 +228,37 @@ impl<O: Write, E: Write> Page<O, E> {
             if interrupted.load(Ordering::Relaxed) {
                 return Err(End::Asked);
             }
+            if self.left == 0 {
+                return Err(End::Asked);
+            }
             match lines.next_line() {
-                Ok(Some(line)) => self.print_line(line).map_err(End::Output)?,
+                Ok(Some(line)) if !self.sieve.wants(line) => {}
+                Ok(Some(line)) => {
+                    self.left -= 1;
+                    self.print_line(line).map_err(End::Output)?;
+                }
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(End::Log(error)),
             }
         }
+    }
+
+    /// Prints the last `count` of the lines that there are and are wanted.
+    fn print_last(&mut self, lines: &mut Lines, count: u64, interrupted: &AtomicBool) -> Result<(), End> {
+        let mut last = VecDeque::new();
+        while let Some(line) = lines.next_line().map_err(End::Log)? {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(End::Asked);
+            }
+            if self.sieve.wants(line) {
+                last.push_back(line.to_vec());
+                if last.len() as u64 > count {
+                    last.pop_front();
+                }
+            }
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        last.iter().take(most).try_for_each(|line| self.print_line(line)).map_err(End::Output)
     }
 
     fn print_line(&mut self, line: &[u8]) -> io::Result<()> {
@@ -272,6 +360,14 @@ mod tests {
     }
 
     fn page(format: Format) -> Page<Vec<u8>, Vec<u8>> {
-        Page { format, colour: Colour::Off, out: Vec::new(), err: Vec::new(), text: String::new() }
+        Page {
+            format,
+            colour: Colour::Off,
+            sieve: Sieve::new(Filter::default(), None),
+            left: u64::MAX,
+            out: Vec::new(),
+            err: Vec::new(),
+            text: String::new(),
+        }
     }
 }

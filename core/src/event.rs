@@ -15,7 +15,7 @@ mod own;
 mod samples;
 
 pub use frame::{ArmNames, Decision, GroupNames, List, PolicyNames, Room, layout};
-pub use line::{DECISION_START, Stamp, is_decision, parse_rfc3339};
+pub use line::{DECISION_START, Stamp, is_decision, parse_rfc3339, write_rfc3339};
 pub use own::{ClockStep, Lost, Previous, Removed, Shed, Torn, WhenFull, write_config_line};
 
 use crate::dialect::Report;

@@ -16,6 +16,7 @@ mod endpoints;
 mod faults;
 mod harness;
 mod lint;
+mod log;
 mod malformed;
 mod measure;
 mod refusals;

@@ -386,7 +386,7 @@ fn write_thousandths(value: u64, out: &mut Vec<u8>) {
 }
 
 /// A moment as RFC 3339 has it, in UTC, cut to the µs: `2026-11-22T10:36:46.123456Z`.
-fn write_rfc3339(unix_ns: u64, out: &mut Vec<u8>) {
+pub fn write_rfc3339(unix_ns: u64, out: &mut Vec<u8>) {
     let seconds = unix_ns / 1_000_000_000;
     let (year, month, day) = date(seconds / 86_400);
     let of_day = seconds % 86_400;

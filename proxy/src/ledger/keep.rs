@@ -62,6 +62,7 @@ impl Keeper {
             Ok(expired)
         });
         done.unwrap_or_else(|error| {
+            self.looked = None;
             tracing::warn!(target: "keeptrusts::events", "Can't look after the segments of the event log: {error}");
             Vec::new()
         })

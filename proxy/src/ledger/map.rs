@@ -101,12 +101,12 @@ impl Drop for Map {
     }
 }
 
-// SAFETY: A `Map` is an address and a length of memory that belongs to no thread; all access to it is atomic.
 #[expect(unsafe_code, reason = "see the file's doc")]
+// SAFETY: A `Map` is an address and a length of memory that belongs to no thread; all access to it is atomic.
 unsafe impl Send for Map {}
 
-// SAFETY: As for `Send`: a shared `Map` gives out shared atomics, and nothing else.
 #[expect(unsafe_code, reason = "see the file's doc")]
+// SAFETY: As for `Send`: a shared `Map` gives out shared atomics, and nothing else.
 unsafe impl Sync for Map {}
 
 #[cfg(test)]

@@ -6,10 +6,11 @@
 //! [`Slot`] before a vendor is asked, and it is free again when the record is in the file. A disk that refuses therefore
 //! costs no record: the slots run out, and requests are refused, or answered without a decision, and counted.
 //!
-//! A start first completes what the one before left ([`recover`]). [`reader`] is what `kt events` uses, and needs no
-//! gateway.
+//! A start first completes what the one before left ([`recover`]). [`reader`] and [`verify`] are what `kt events` uses, and need
+//! no gateway.
 
 pub mod reader;
+pub mod verify;
 
 mod disk;
 mod index;

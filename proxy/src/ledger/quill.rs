@@ -150,9 +150,9 @@ impl Quill {
     /// One word is enough for whatever is published until the writer looks.
     fn tell(&mut self) {
         self.told = self.ring.published();
-        // A full queue is one that the writer is about to look at. It is gone only after a panic: then the slots run
-        // out, and every request is refused.
         if !self.shared.told.swap(true, Ordering::SeqCst) {
+            // A full queue is one that the writer is about to look at. It is gone only after a panic: then the slots run
+            // out, and every request is refused.
             let _ = self.outbox.try_send(Message::Look);
         }
     }

@@ -332,10 +332,16 @@ impl<D: Disk> Writer<D> {
         self.shared.short.load(Ordering::Relaxed)
     }
 
+    /// Whether a core may soon need more slots than it has been given.
+    fn is_tight(&self) -> bool {
+        let mut windows = self.rings.iter().zip(&self.windows);
+        windows.any(|(ring, window)| ring.outstanding() * 2 > *window && *window < ring.slots())
+    }
+
     /// What is to be done now and then.
     pub(super) fn look_after(&mut self) {
         let now = (self.time)();
-        if self.is_short() {
+        if self.is_short() || self.is_tight() {
             self.grant();
         }
         if now.mono_ns.saturating_sub(self.looked_at_ns) < EVENT_TICK_MS * 1_000_000 && !self.is_full() {
