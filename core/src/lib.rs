@@ -13,7 +13,8 @@
 //! * `unsafe` is forbidden.
 //!
 //! In reading order: [`limits`], [`fault`], [`config`], [`http1`], [`clients`], [`json`], [`sse`], [`endpoint`], [`ask`],
-//! [`policy`], [`route`], [`dialect`], [`witness`], [`tally`], [`cost`], [`record`], [`timing`], [`event`].
+//! [`policy`], [`route`], [`dialect`], [`witness`], [`tally`], [`cost`], [`record`], [`timing`], [`event`],
+//! [`stats`].
 #![forbid(unsafe_code)]
 
 pub mod ask;
@@ -31,6 +32,7 @@ pub mod policy;
 pub mod record;
 pub mod route;
 pub mod sse;
+pub mod stats;
 pub mod tally;
 pub mod timing;
 pub mod witness;

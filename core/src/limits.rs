@@ -206,6 +206,11 @@ pub const METERED_ARMS_MAX: usize = 16_384;
 pub const STATUSES_MAX: usize = 32;
 /// Arms of one core that are kept apart in a minute's record of the last hour.
 pub const MINUTE_ARMS_MAX: usize = 128;
+/// Most requests of one experiment that `kt events compare` holds, about eighty bytes each. A verdict may be given after
+/// any number of requests, so what is beyond is left out, and said so; differences of half a percent show before.
+pub const COMPARE_REQUESTS_MAX: usize = 4 * 1_048_576;
+/// Most names that a comparison tells requests apart by (`--by`, endpoints); what is beyond is thrown together.
+pub const COMPARE_LABELS_MAX: usize = 256;
 /// How long a drain waits for requests in flight, milliseconds.
 pub const DRAIN_MS: u64 = 30_000;
 /// Longest value of a vendor that goes into an event (`upstream_model`, `upstream_request_id`).

@@ -1,0 +1,165 @@
+//! Bounds of a quantile, and of the ratio between two arms' quantiles.
+//!
+//! They are read off the sorted values, so they assume nothing of the distribution. A request that failed has an
+//! infinite value: it is slower than any that didn't, by nobody knows how much.
+
+use super::evidence::{Below, Looks, against_quantile};
+use super::interval::Interval;
+
+/// What one arm measured, sorted, and how many independent requests each request is worth.
+#[derive(Clone, Debug)]
+pub struct Sorted {
+    values: Vec<f64>,
+    /// One over the design effect.
+    worth: f64,
+}
+
+/// The values that are held possible for a quantile, each with the evidence against it.
+struct Candidates {
+    /// Rising.
+    values: Vec<f64>,
+    evidence: Vec<f64>,
+}
+
+impl Sorted {
+    /// Of values in any order; none may be NaN. `effect` is the design effect, at least 1.
+    pub fn new(mut values: Vec<f64>, effect: f64) -> Self {
+        values.sort_unstable_by(f64::total_cmp);
+        Self { values, worth: 1.0 / effect }
+    }
+
+    /// The same values, of requests that depend on each other more or less.
+    #[must_use]
+    pub fn with_effect(mut self, effect: f64) -> Self {
+        self.worth = 1.0 / effect;
+        self
+    }
+
+    /// In rising order.
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// The smallest value that at least a share `p` of all is not above; none of none, and infinite among failures.
+    pub fn quantile(&self, p: f64) -> Option<f64> {
+        // What is off by the rounding of p alone is not a rank more.
+        let rank = (p * self.values.len() as f64 - 1e-9).ceil().max(1.0) as usize;
+        self.values.get(rank - 1).copied()
+    }
+
+    /// What is known of the quantile `p` of an arm by itself.
+    pub fn bounds(&self, p: f64, alpha: f64, looks: Looks) -> Interval {
+        let possible = self.candidates(p, looks.threshold(alpha), looks);
+        Interval {
+            estimate: self.quantile(p).filter(|value| value.is_finite()),
+            low: possible.values.first().copied().unwrap_or(0.0),
+            high: possible.values.last().copied().unwrap_or(f64::INFINITY),
+        }
+    }
+
+    /// How many lie below `value`.
+    fn below(&self, value: f64) -> Below {
+        Below {
+            less: self.worth * self.values.partition_point(|v| *v < value) as f64,
+            at_most: self.worth * self.values.partition_point(|v| *v <= value) as f64,
+            of: self.worth * self.values.len() as f64,
+        }
+    }
+
+    /// How far below zero the evidence of this arm can be: so much more may there be of the other one.
+    fn spare(&self, p: f64, looks: Looks) -> f64 {
+        let of = self.worth * self.values.len() as f64;
+        let even = against_quantile(Below { less: p * of, at_most: p * of, of }, p, looks);
+        let centre = self.quantile(p).map_or(0.0, |centre| against_quantile(self.below(centre), p, looks));
+        -even.min(centre).min(0.0)
+    }
+
+    /// Every value that has been seen and is held possible, and zero or infinity where what has not been seen is.
+    fn candidates(&self, p: f64, threshold: f64, looks: Looks) -> Candidates {
+        let Some(centre) = self.quantile(p) else { return Candidates::all() };
+        let against = |value: f64| against_quantile(self.below(value), p, looks);
+        let len = self.values.len();
+        let rank = self.values.partition_point(|v| *v < centre);
+        // Evidence grows to both sides, so each end is found by halving.
+        let first = partition(0, rank, |at| against(self.values[at]) >= threshold);
+        let last = partition(rank + 1, len, |at| against(self.values[at]) < threshold);
+        let mut found = Candidates { values: Vec::new(), evidence: Vec::new() };
+        let mut add = |value: f64| {
+            if found.values.last() != Some(&value) {
+                found.values.push(value);
+                found.evidence.push(against(value));
+            }
+        };
+        if first == 0 && against(0.0) < threshold {
+            add(0.0);
+        }
+        self.values[first..last].iter().for_each(|value| add(*value));
+        if last == len && against(f64::INFINITY) < threshold {
+            add(f64::INFINITY);
+        }
+        found
+    }
+}
+
+impl Candidates {
+    fn all() -> Self {
+        Self { values: vec![0.0, f64::INFINITY], evidence: vec![0.0, 0.0] }
+    }
+
+    /// Where there is least evidence.
+    fn centre(&self) -> usize {
+        let least = self.evidence.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1));
+        least.map_or(0, |(at, _)| at)
+    }
+}
+
+/// The first of `from..to` for which `before` doesn't hold; it holds for none behind that one.
+fn partition(from: usize, to: usize, before: impl Fn(usize) -> bool) -> usize {
+    let (mut from, mut to) = (from, to);
+    while from < to {
+        let middle = from + (to - from) / 2;
+        if before(middle) { from = middle + 1 } else { to = middle }
+    }
+    from
+}
+
+/// What is known of the quantile `p` of `arm`, divided by that of `baseline`.
+///
+/// A ratio is possible if there is any pair of values with that ratio against which both arms together have too little
+/// evidence (the A/B test of Howard and Ramdas 2022, section 5). That is narrower than dividing two intervals: both
+/// ends at once would be a rare coincidence.
+pub fn ratio(arm: &Sorted, baseline: &Sorted, p: f64, alpha: f64, looks: Looks) -> Interval {
+    let threshold = looks.threshold(alpha);
+    let of_arm = arm.candidates(p, threshold + baseline.spare(p, looks), looks);
+    let of_baseline = baseline.candidates(p, threshold + arm.spare(p, looks), looks);
+    let estimate = arm.quantile(p).zip(baseline.quantile(p));
+    let estimate = estimate.filter(|(a, b)| a.is_finite() && b.is_finite() && *b > 0.0);
+    Interval {
+        estimate: estimate.map(|(a, b)| a / b),
+        low: least_ratio(&of_arm, &of_baseline, threshold),
+        high: 1.0 / least_ratio(&of_baseline, &of_arm, threshold),
+    }
+}
+
+/// The least quotient of a candidate above and one below whose evidence adds up to less than `threshold`.
+fn least_ratio(above: &Candidates, below: &Candidates, threshold: f64) -> f64 {
+    let mut least = f64::INFINITY;
+    // The greater the divisor, the more evidence there is against it, and the less may there be against the dividend.
+    let mut at = 0;
+    let centre = above.centre();
+    for (divisor, evidence) in below.values.iter().zip(&below.evidence).skip(below.centre()) {
+        while at < centre && above.evidence[at] + evidence >= threshold {
+            at += 1;
+        }
+        if above.evidence[at] + evidence >= threshold {
+            break;
+        }
+        let quotient = match above.values[at] / divisor {
+            // Of two zeros, or two infinities: nothing is known.
+            unknown if unknown.is_nan() => 0.0,
+            known => known,
+        };
+        least = least.min(quotient);
+    }
+    if least.is_finite() { least } else { 0.0 }
+}
