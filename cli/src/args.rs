@@ -165,7 +165,7 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     pub(crate) keep: bool,
     /// Requests to send.
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(20..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(20..=100_000))]
     pub(crate) requests: u32,
     /// Seed of the vendors' latencies and answers: the same seed gives the same ones.
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -14,12 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use kt_core::stats::measure::Measure;
 use kt_lab::ask::{self, Answer, Asking, NoAnswer, Questions};
 use kt_lab::vendor::{Settings, Vendor};
 use kt_proxy::ledger::reader::{Log, Which};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::args::{DemoArgs, GatewayArgs, LintArgs, ReloadArgs, StateArgs};
+use crate::events::compare;
 use crate::exit::Exit;
 use crate::{config, policy};
 use gateway::Gateway;
@@ -32,7 +34,7 @@ const GROUP: &str = "quality-ab-test";
 /// Weights of the two arms, before the reload and after it.
 const WEIGHTS: [[u32; 2]; 2] = [[70, 30], [50, 50]];
 /// Most requests at a time.
-const CONCURRENCY_MAX: u64 = 16;
+const CONCURRENCY_MAX: u64 = 32;
 /// Share of requests that are streamed.
 const STREAMED: f64 = 0.4;
 /// Share of its requests that one of the vendors fails, as real ones do.
@@ -54,6 +56,7 @@ const PROMPTS: [&str; 4] = [
 struct Cast<'a> {
     gateway: Gateway,
     _vendors: [Vendor; 2],
+    settings: [Settings; 2],
     place: &'a Place,
     interrupted: &'a AtomicBool,
 }
@@ -142,7 +145,7 @@ fn raise_the_curtain<'a>(
         quoted(&state)
     ))?;
     let gateway = Gateway::start(&file, &state, page, || go_on(interrupted))?;
-    Ok(Cast { gateway, _vendors: vendors, place, interrupted })
+    Ok(Cast { gateway, _vendors: vendors, settings, place, interrupted })
 }
 
 fn ask_and_show_the_split(cast: &mut Cast<'_>, count: u64, page: &mut Page) -> anyhow::Result<Vec<Answer>> {
@@ -242,7 +245,40 @@ fn show_what_came_of_it(cast: &mut Cast<'_>, answers: &[Answer], page: &mut Page
     tally.print(&mut std::io::stdout().lock())?;
     page.blank()?;
     page.line("Times are of successes, TTFT of the streams among them: all of them, none sampled.")?;
+    compare_and_tell_the_truth(cast, page)
+}
+
+/// Ends with what a user would ask for, and holds it against what the vendors were told to be like.
+fn compare_and_tell_the_truth(cast: &Cast<'_>, page: &mut Page) -> anyhow::Result<()> {
+    page.heading("Which one is faster? Since the weights changed:")?;
+    let state = cast.place.state();
+    page.command(&format!("kt events compare --assume-independent --state-dir {}", quoted(&state)))?;
+    let reports = compare::demo(&state, &mut std::io::stdout().lock())?;
+    let found = reports.iter().flat_map(|report| &report.comparisons).find(|comparison| comparison.primary);
+    let [openai, anthropic] = cast.settings.each_ref().map(median_latency_ms);
+    let truth = anthropic / openai;
+    page.blank()?;
+    page.line(&format!("By their settings the vendors differ in {} by a ratio of {truth:.3}.", Measure::DEFAULT))?;
+    match found.map(|comparison| comparison.judgement.interval.holds(truth)) {
+        Some(true) => page.line("✓ The bounds hold it.")?,
+        Some(false) => page.line("✗ The bounds miss it, as they may in one of forty demos.")?,
+        None => page.line("There was nothing to compare.")?,
+    }
     Ok(())
+}
+
+/// Of a vendor's whole answer: drawn as the vendor draws it, often enough to be off by less than a hundredth.
+fn median_latency_ms(settings: &Settings) -> f64 {
+    let mut dice = fastrand::Rng::with_seed(settings.seed);
+    let mut latency = || {
+        let tokens = settings.answer_tokens.draw(&mut dice).round().max(1.0);
+        settings.first_token_ms.draw(&mut dice) + settings.token_gap_ms * (tokens - 1.0)
+    };
+    let mut latencies: Vec<f64> = (0..20_001).map(|_| latency()).collect();
+    // A failure is slower than any answer.
+    let whole = (latencies.len() as f64 / (1.0 - settings.error_rate) / 2.0) as usize;
+    latencies.sort_unstable_by(f64::total_cmp);
+    latencies[whole.min(latencies.len() - 1)]
 }
 
 /// Reads all decisions, once there are as many as there were answers.

@@ -1,6 +1,7 @@
 //! `kt events`: the decision log, for people and for programs.
 
 mod check;
+pub(crate) mod compare;
 mod export;
 mod filter;
 mod show;
@@ -40,6 +41,8 @@ enum EventsCommand {
     Export(ExportArgs),
     Verify(VerifyArgs),
     Stats(StatsArgs),
+    Compare(compare::CompareArgs),
+    Plan(compare::PlanArgs),
 }
 
 /// Print decisions as they are made, until Ctrl-C; or the last ones; or those of a window of time.
@@ -112,6 +115,8 @@ pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
         EventsCommand::Export(args) => export::run(args),
         EventsCommand::Verify(args) => check::run_verify(args),
         EventsCommand::Stats(args) => check::run_stats(args),
+        EventsCommand::Compare(args) => Ok(compare::run(args)?.into()),
+        EventsCommand::Plan(args) => Ok(compare::plan(args)?.into()),
     }
 }
 

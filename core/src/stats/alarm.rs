@@ -1,7 +1,7 @@
 //! What can be wrong with the data of an experiment, and is said before any verdict.
 
 use super::evidence::{against_chance, against_split};
-use super::experiment::{Experiment, Row};
+use super::experiment::{ArmOf, Experiment, Row};
 use super::report::{ArmReport, Comparison, Stratum};
 
 /// Chance of a false alarm, over all looks.
@@ -144,7 +144,12 @@ fn sample_ratio(experiment: &Experiment, stratum: &Stratum) -> Option<String> {
         }
         let mut counts = vec![0.0; experiment.arms.len()];
         of_run().for_each(|row| counts[usize::from(row.arm)] += 1.0);
-        let due = |name: &str| arms.iter().find(|arm| arm.name == name).map_or(0.0, |arm| arm.weight / weights);
+        // A block has whole slots; a unit is drawn by the weight itself.
+        let chance = |arm: &ArmOf| match arm.propensity {
+            Some(propensity) if stratum.method == "block" => propensity,
+            Some(_) | None => arm.weight / weights,
+        };
+        let due = |name: &str| arms.iter().find(|arm| arm.name == name).map_or(0.0, chance);
         let shares: Vec<f64> = experiment.arms.iter().map(|arm| due(&arm.name)).collect();
         evidence += against_split(&counts, &shares);
         let total: f64 = counts.iter().sum();

@@ -135,6 +135,8 @@ pub struct Arm<'t> {
     pub model: Cow<'t, str>,
     /// Its weight.
     pub weight: f64,
+    /// Chance that a request that is drawn for itself gets it: its weight's share, rounded to whole slots of a block.
+    pub propensity: Option<f64>,
 }
 
 impl<'t> Record<'t> {
@@ -280,6 +282,7 @@ fn config<'t>(record: Value<'t>) -> Option<Config<'t>> {
             target_id: text(arm, "target_id").unwrap_or_default(),
             model: text(arm, "model").unwrap_or_default(),
             weight: arm.get("weight").and_then(Value::to_f64)?,
+            propensity: arm.get("propensity").and_then(Value::to_f64),
         })
     };
     let group = |group: Value<'t>| {
@@ -344,7 +347,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 mod tests {
     use super::*;
 
-    const LINE: &str = r#"{"event_type":"decision","id":"evt_1","log_epoch":7,"seq":42,"timestamp":"2026-11-22T10:36:47.123456Z","ended_at":"2026-11-22T10:36:47.408580Z","client":"team b","endpoint":"/v1/chat/completions","model_group":"ab","arm":"b","target_id":"anthropic","model":"claude","weight":30,"assignment":{"method":"hash","slot":19,"unit_hash":"00000000000000ff","propensity":0.3,"epoch":"0123456789abcdef"},"config_version":"3-9f","stream":true,"status":200,"error":null,"usage":{"prompt_tokens":100,"completion_tokens":42},"usage_source":"provider","latency_ms":285.123,"ttft_ms":120.001,"gaps":{"n":41,"mean_us":3902.439,"p99_us":9000.000,"max_us":12000.001},"attempts":2,"attempt_list":[{"target_id":"anthropic"},{"target_id":"spare"}],"cost_picousd":123456789,"retry_count":1,"core":1}"#;
+    const LINE: &str = r#"{"event_type":"decision","id":"evt_1","log_epoch":7,"seq":42,"timestamp":"2026-11-22T10:36:47.123456Z","ended_at":"2026-11-22T10:36:47.408580Z","client":"team b","endpoint":"/v1/chat/completions","model_group":"ab","arm":"b","target_id":"anthropic","model":"claude","weight":30,"assignment":{"method":"hash","slot":19,"unit_hash":"00000000000000ff","propensity":0.3,"epoch":"0123456789abcdef"},"config_version":"3-9f","stream":true,"status":200,"error":null,"usage":{"prompt_tokens":100,"completion_tokens":42},"usage_source":"provider","latency_ms":285.123,"ttft_ms":120.001,"gaps":{"n":41,"mean_us":3500.000,"p99_us":9000.000,"max_us":12000.000},"attempts":2,"attempt_list":[{"target_id":"anthropic"},{"target_id":"spare"}],"cost_picousd":123456789,"retry_count":1,"core":1}"#;
 
     fn read(line: &str) -> Record<'_> {
         Record::read(line.as_bytes(), &mut Scratch::default())
@@ -367,7 +370,7 @@ mod tests {
         assert_eq!((decision.slot, decision.unit, decision.propensity), (Some(19), Some(255), Some(0.3)));
         assert!(decision.stream && !decision.failed);
         assert_eq!((decision.latency_ms, decision.ttft_ms), (285.123, Some(120.001)));
-        assert_eq!(decision.gaps_ms, Some((3.902_439, 12.000_001)));
+        assert_eq!(decision.gaps_ms, Some((3.5, 12.0)));
         assert_eq!(decision.tokens, Some(Tokens { input: 100, output: 42, estimated: false }));
         assert_eq!((decision.cost_picousd, decision.retries), (Some(123_456_789), Some(1)));
         assert_eq!(decision.served_by.as_deref(), Some("spare"));

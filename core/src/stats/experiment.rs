@@ -120,6 +120,8 @@ pub struct ArmOf {
     pub model: String,
     /// Its weight.
     pub weight: f64,
+    /// Chance that a request that is drawn for itself gets it, if the log says so.
+    pub propensity: Option<f64>,
 }
 
 /// What is known to be missing.
@@ -288,6 +290,7 @@ impl Gather {
                 target_id: arm.target_id.clone().into_owned(),
                 model: arm.model.clone().into_owned(),
                 weight: arm.weight,
+                propensity: arm.propensity,
             });
             let run = Run {
                 epoch: group.epoch.clone().into_owned(),
@@ -422,6 +425,7 @@ impl Gathering {
                 target_id: decision.target_id.clone().into_owned(),
                 model: decision.model.clone().into_owned(),
                 weight: decision.weight.unwrap_or(0.0),
+                propensity: decision.propensity,
             });
             self.arms.len() - 1
         });

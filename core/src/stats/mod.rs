@@ -3,7 +3,7 @@
 //! People look at a running experiment again and again, and stop when they like what they see. So every bound here holds
 //! for all looks at once; [`evidence`] says why. What one arm measured becomes a [`judge::Summary`], two of them a
 //! [`judge::Judgement`]; [`experiment`] gathers an experiment from the lines of the log, and [`report`] compares all arms
-//! in all measures, with the alarms that forbid it.
+//! in all measures, with the alarms that forbid it; [`forecast`] says how much more is wanted.
 //!
 //! In reading order: [`measure`], [`decision`], [`experiment`], [`report`], [`alarm`], [`judge`]; then the methods, [`evidence`],
 //! [`quantile`], [`rate`], [`mean`], [`dependence`], [`plan`]; underneath [`interval`] and [`special`].
@@ -15,6 +15,7 @@ pub mod decision;
 pub mod dependence;
 pub mod evidence;
 pub mod experiment;
+pub mod forecast;
 pub mod interval;
 pub mod judge;
 pub mod mean;

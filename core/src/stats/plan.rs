@@ -28,6 +28,11 @@ pub const REQUESTS_MAX: f64 = 1e9;
 /// Requests per arm until the quantile `p` of two arms like this one, a ratio of 1 + `detect` apart, are told from each
 /// other; none if that can't be foreseen, as from too few values.
 pub fn for_quantile(arm: &Sorted, p: f64, effect: f64, aim: &Aim) -> Option<f64> {
+    // Of fewer, the distribution around the quantile is a guess.
+    const BEYOND_MIN: f64 = 10.0;
+    if arm.values().len() as f64 * p.min(1.0 - p) < BEYOND_MIN {
+        return None;
+    }
     let centre = arm.quantile(p).filter(|value| value.is_finite() && *value > 0.0)?;
     let root = (1.0 + aim.detect).sqrt();
     let share = |value: f64| arm.values().partition_point(|v| *v <= value) as f64 / arm.values().len() as f64;

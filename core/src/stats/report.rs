@@ -226,7 +226,6 @@ fn report(experiment: &Experiment, options: &Options, stratum: Stratum, rows: &[
     let run = experiment.run.or(experiment.runs.len().checked_sub(1)).and_then(|run| experiment.runs.get(run));
     let (primary, margin, mut notes) =
         what_decides(run.and_then(|run| run.primary.as_deref()), run.and_then(|run| run.margin));
-    let requests_min = if options.assume == Assume::Independence { 0 } else { REQUESTS_MIN };
     let window_us = rows.first().zip(rows.last()).map(|_| {
         let times = || rows.iter().map(|row| row.at_us);
         (times().min().unwrap_or(0), times().max().unwrap_or(0))
@@ -236,7 +235,7 @@ fn report(experiment: &Experiment, options: &Options, stratum: Stratum, rows: &[
         by_arm[usize::from(row.arm)].push(row);
     }
     let weights: f64 = experiment.arms.iter().map(|arm| arm.weight).sum();
-    let table = Table::new(primary, options, requests_min);
+    let table = Table::new(primary, options);
     let summaries: Vec<Vec<Summary>> = by_arm.iter().map(|rows| table.sum_up(rows)).collect();
     let arms: Vec<ArmReport> = (experiment.arms.iter().zip(&by_arm).zip(&summaries))
         .map(|((arm, of_arm), summaries)| {
@@ -316,7 +315,7 @@ fn report(experiment: &Experiment, options: &Options, stratum: Stratum, rows: &[
         primary,
         margin,
         looks: options.looks,
-        requests_min,
+        requests_min: table.requests_min,
         baseline: baseline.map(|at| arms[at].arm.name.clone()),
         as_served: as_served(experiment, rows),
         arms,
@@ -328,7 +327,7 @@ fn report(experiment: &Experiment, options: &Options, stratum: Stratum, rows: &[
 }
 
 /// The primary measure and its margin, by the config or by default.
-fn what_decides(primary: Option<&str>, margin: Option<f64>) -> (Measure, f64, Vec<String>) {
+pub(super) fn what_decides(primary: Option<&str>, margin: Option<f64>) -> (Measure, f64, Vec<String>) {
     let mut notes = Vec::new();
     let measure = match primary.map(str::parse) {
         Some(Ok(measure)) => measure,
@@ -344,7 +343,7 @@ fn what_decides(primary: Option<&str>, margin: Option<f64>) -> (Measure, f64, Ve
 }
 
 /// What is compared, and at which level.
-struct Table<'a> {
+pub(super) struct Table<'a> {
     options: &'a Options,
     primary: Measure,
     /// The primary one first.
@@ -353,13 +352,14 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn new(primary: Measure, options: &'a Options, requests_min: usize) -> Self {
+    pub(super) fn new(primary: Measure, options: &'a Options) -> Self {
+        let requests_min = if options.assume == Assume::Independence { 0 } else { REQUESTS_MIN };
         let others = Measure::ALL.into_iter().filter(|measure| *measure != primary);
         Self { options, primary, measures: std::iter::once(primary).chain(others).collect(), requests_min }
     }
 
     /// Half of the chance for the primary measure, the other half shared by all others; each by all arms.
-    fn rules(&self, measure: Measure, arms: usize, margin: f64) -> Rules {
+    pub(super) fn rules(&self, measure: Measure, arms: usize, margin: f64) -> Rules {
         let share = if measure == self.primary { 1.0 } else { self.measures.len() as f64 - 1.0 };
         Rules {
             alpha: 0.5 * ALPHA / share / arms.max(1) as f64,
@@ -397,7 +397,7 @@ impl<'a> Table<'a> {
 }
 
 /// The values of a measure, of those requests that have it.
-fn series(rows: &[&Row], measure: Measure) -> Series {
+pub(super) fn series(rows: &[&Row], measure: Measure) -> Series {
     let value = |row: &Row| match measure {
         Measure::Latency(_) => f64::from(row.latency_ms),
         Measure::Ttft(_) => f64::from(row.ttft_ms),
