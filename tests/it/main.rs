@@ -8,6 +8,7 @@ mod abuse;
 mod assign;
 mod chaos;
 mod clients;
+mod compare;
 mod connections;
 mod crash;
 mod drain;

@@ -251,7 +251,11 @@ impl Gather {
         let (now_us, select) = (self.now_us, self.select);
         let last_epoch = self.last.map(|place| place.log_epoch);
         let finish = |group: Gathering| group.finish(&select, last_epoch.filter(|_| serving), now_us);
-        self.groups.into_iter().filter(|group| !group.runs.is_empty()).map(finish).collect()
+        let has_run = |group: &Gathering| match select.epoch {
+            Epoch::Last | Epoch::All => !group.runs.is_empty(),
+            Epoch::Nth(nth) => (1..=group.runs.len()).contains(&(nth as usize)),
+        };
+        self.groups.into_iter().filter(has_run).map(finish).collect()
     }
 
     /// How many numbers there are between the last record and this one.
@@ -381,7 +385,8 @@ impl Gathering {
         let cluster = decision.unit.map(|unit| *self.clusters.entry((unit, hour)).or_insert(next));
         let time = |ms: f64| if decision.failed { f32::INFINITY } else { ms as f32 };
         let of_stream = |ms: f64| if decision.stream { time(ms) } else { f32::NAN };
-        let (gap_mean, gap_max) = decision.gaps_ms.unwrap_or((0.0, 0.0));
+        // A stream of one piece has no gap; one that failed would have had.
+        let (gap_mean, gap_max) = decision.gaps_ms.unwrap_or((f64::NAN, f64::NAN));
         let tokens = decision.tokens;
         self.rows.push(Row {
             at_us: decision.at_us,

@@ -57,6 +57,12 @@ impl Sorted {
         }
     }
 
+    /// The greatest value that is not infinite; zero if there is none.
+    fn greatest(&self) -> f64 {
+        let finite = self.values.partition_point(|value| value.is_finite());
+        finite.checked_sub(1).map_or(0.0, |at| self.values[at])
+    }
+
     /// How many lie below `value`.
     fn below(&self, value: f64) -> Below {
         Below {
@@ -134,15 +140,18 @@ pub fn ratio(arm: &Sorted, baseline: &Sorted, p: f64, alpha: f64, looks: Looks) 
     let of_baseline = baseline.candidates(p, threshold + arm.spare(p, looks), looks);
     let estimate = arm.quantile(p).zip(baseline.quantile(p));
     let estimate = estimate.filter(|(a, b)| a.is_finite() && b.is_finite() && *b > 0.0);
+    // What is infinite is beyond all that was seen, so whatever is known of that is known of it.
+    let beyond = arm.greatest().max(baseline.greatest());
     Interval {
         estimate: estimate.map(|(a, b)| a / b),
-        low: least_ratio(&of_arm, &of_baseline, threshold),
-        high: 1.0 / least_ratio(&of_baseline, &of_arm, threshold),
+        low: least_ratio(&of_arm, &of_baseline, threshold, beyond),
+        high: 1.0 / least_ratio(&of_baseline, &of_arm, threshold, beyond),
     }
 }
 
-/// The least quotient of a candidate above and one below whose evidence adds up to less than `threshold`.
-fn least_ratio(above: &Candidates, below: &Candidates, threshold: f64) -> f64 {
+/// The least quotient of a candidate above and one below whose evidence adds up to less than `threshold`; `beyond` stands
+/// for an infinite dividend. Zero if nothing is known.
+fn least_ratio(above: &Candidates, below: &Candidates, threshold: f64, beyond: f64) -> f64 {
     let mut least = f64::INFINITY;
     // The greater the divisor, the more evidence there is against it, and the less may there be against the dividend.
     let mut at = 0;
@@ -157,9 +166,52 @@ fn least_ratio(above: &Candidates, below: &Candidates, threshold: f64) -> f64 {
         let quotient = match above.values[at] / divisor {
             // Of two zeros, or two infinities: nothing is known.
             unknown if unknown.is_nan() => 0.0,
+            endless if endless.is_infinite() => beyond / divisor,
             known => known,
         };
         least = least.min(quotient);
     }
     if least.is_finite() { least } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(failures: usize) -> Sorted {
+        let seen = (0..4_000 - failures).map(|at| 100.0 + at as f64 / 10.0);
+        Sorted::new(seen.chain(std::iter::repeat_n(f64::INFINITY, failures)).collect(), 1.0)
+    }
+
+    #[test]
+    fn an_arm_whose_quantile_is_a_failure_is_slower_than_all_that_was_seen() {
+        let (failing, sound) = (sorted(1_200), sorted(0));
+        let slower = ratio(&failing, &sound, 0.9, 0.05, Looks::Any);
+        assert_eq!((slower.estimate, slower.high), (None, f64::INFINITY));
+        assert!(slower.low > 1.0 && slower.low.is_finite(), "{slower:?}");
+        let faster = ratio(&sound, &failing, 0.9, 0.05, Looks::Any);
+        assert!(faster.low == 0.0 && faster.high < 1.0, "{faster:?}");
+        let both = ratio(&failing, &failing, 0.9, 0.05, Looks::Any);
+        assert_eq!((both.low, both.high), (0.0, f64::INFINITY));
+        assert!(ratio(&failing, &sound, 0.5, 0.05, Looks::Any).holds(1.0));
+    }
+
+    #[test]
+    fn nothing_is_known_of_nothing() {
+        let (none, some) = (Sorted::new(Vec::new(), 1.0), sorted(0));
+        assert_eq!(none.bounds(0.5, 0.05, Looks::Any), Interval::unknown(0.0, f64::INFINITY));
+        assert_eq!(ratio(&none, &some, 0.5, 0.05, Looks::Any).estimate, None);
+        assert_eq!(ratio(&none, &some, 0.5, 0.05, Looks::Any).low, 0.0);
+        let one = Sorted::new(vec![5.0], 1.0).bounds(0.5, 0.05, Looks::Any);
+        assert_eq!((one.estimate, one.low, one.high), (Some(5.0), 0.0, f64::INFINITY));
+    }
+
+    #[test]
+    fn the_bounds_of_equal_values_are_that_value() {
+        let flat = Sorted::new(vec![7.0; 5_000], 1.0);
+        let bounds = flat.bounds(0.5, 0.05, Looks::Any);
+        assert_eq!((bounds.low, bounds.high), (7.0, 7.0));
+        let same = ratio(&flat, &flat, 0.99, 0.05, Looks::Any);
+        assert_eq!((same.low, same.high), (1.0, 1.0));
+    }
 }
