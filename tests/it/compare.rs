@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use fastrand::Rng;
 use simd_json::OwnedValue;
 use simd_json::prelude::*;
 
-use crate::harness::{State, kt};
+use crate::harness::{State, kt, skip};
 
 /// A log as a gateway writes it, of a group with two arms.
 struct Written {
@@ -457,6 +458,70 @@ fn the_text_is_aligned_and_says_what_is_promised() {
         run.stdout.lines().filter(|line| line.starts_with("gpt") || line.starts_with("ARM")).collect();
     let end = |line: &str, column: &str| line.find(column).map(|at| at + column.len());
     assert_eq!(end(table[0], "REQUESTS"), end(table[1], "4,000"), "columns are aligned:\n{}", run.stdout);
+}
+
+#[test]
+fn whoever_names_a_model_takes_no_part() {
+    let mut log = paired(100, 1.0);
+    for _ in 0..50 {
+        log.push(&Request { method: "direct", ..Request::default() });
+    }
+    let reports = log.compared(&[]);
+    let [report] = &*reports else { panic!("{} reports", reports.len()) };
+    assert_eq!(report["arms"][0]["requests"].as_u64(), Some(50));
+}
+
+#[test]
+fn the_page_opens_in_a_browser_and_asks_for_nothing() {
+    let mut log = Written::new();
+    pairs(&mut log, 6_000, 0.8, |request, log| {
+        let more = format!(",\"cost_picousd\":{}", 1_000_000_000 * (1 + request.arm as u64));
+        log.push(&Request { more: &more, ..request });
+    });
+    let laid = log.lay();
+    let page = laid.state.root().join("page.html");
+    let file = page.to_str().expect("UTF-8");
+    let run = kt(&["events", "compare", "--html", file, "--state-dir", laid.path()]);
+    assert_eq!((run.code, &*run.stderr), (Some(0), ""));
+    let html = fs::read_to_string(&page).expect("it was written");
+    for word in ["http:", "https:", "src=", "url(", "<script", "@import", "<link"] {
+        assert!(!html.contains(word), "{word} asks for something");
+    }
+    // What a screen reader goes by.
+    assert!(html.contains("<html lang=\"en\">") && html.contains("class=\"skip\" href=\"#verdicts-0\""));
+    assert_eq!(html.matches("role=\"img\" aria-labelledby").count(), 4, "four pictures, each with a name");
+    assert_eq!(html.matches("<table>").count(), html.matches("<caption>").count());
+    assert!(html.contains("prefers-color-scheme: dark") && html.contains("@media print"));
+
+    let Some(browser) = browser() else { return };
+    let profile = laid.state.root().join("profile");
+    let run = |what: &str| {
+        let mut command = Command::new(browser);
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
+        command.arg(format!("--user-data-dir={}", profile.display()));
+        let output = command.arg(what).arg(format!("file://{file}")).output().expect("the browser runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let shown = run("--dump-dom");
+    assert!(shown.contains("claude is faster by "), "{shown}");
+    assert_eq!(shown.matches("<polyline").count(), html.matches("<polyline").count(), "every line is drawn");
+    let printed = laid.state.root().join("page.pdf");
+    run(&format!("--print-to-pdf={}", printed.display()));
+    assert!(fs::read(&printed).expect("it was printed").starts_with(b"%PDF"));
+}
+
+/// A browser without a window, if there is one. Says so if not.
+fn browser() -> Option<&'static str> {
+    let there = |name: &&str| {
+        let found = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        found.is_ok_and(|status| status.success())
+    };
+    let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(there);
+    if found.is_none() {
+        skip("chromium", "chromium is not installed");
+    }
+    found
 }
 
 #[test]

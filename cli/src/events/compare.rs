@@ -255,7 +255,7 @@ fn gather(select: Select, state: &StateArgs) -> anyhow::Result<Vec<Experiment>> 
     let serving = control::ask(&gateway, "GET", "/health").is_ok();
     let group = select.group.clone();
     let mut gather = Gather::new(select);
-    let mut lines = log.last(u64::MAX, Which::All).with_context(unreadable)?;
+    let mut lines = log.since(0, Which::All).with_context(unreadable)?;
     while let Some(line) = lines.next_line().with_context(unreadable)? {
         gather.line(line);
     }

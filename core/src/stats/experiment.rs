@@ -54,7 +54,8 @@ pub enum By {
 pub struct Row {
     /// When it was read whole, µs since 1970.
     pub at_us: i64,
-    /// Its group's place, over all starts of the gateway; what rows are sorted by.
+    /// What rows are sorted by: its group's place, over all starts of the gateway; of a request that has none, how many
+    /// such there were before.
     pub order: u64,
     /// Dollars in pico, exact up to 2⁵³; NaN if unknown.
     pub cost_picousd: f64,
@@ -84,6 +85,8 @@ pub struct Row {
     pub label: u16,
     /// Index of the arm or target that served it, if another than the assigned one.
     pub served: Option<u16>,
+    /// It has a place of its group.
+    pub slotted: bool,
     /// It failed, or its client left.
     pub failed: bool,
     /// Its usage is a guess, so its cost is one too.
@@ -198,6 +201,8 @@ struct Gathering {
     units: HashMap<u64, ()>,
     /// Places seen, for each start and run.
     slots: Vec<Slots>,
+    /// Requests that had no place.
+    without_slot: u64,
     gaps: Gaps,
     beyond: u64,
     longest_us: i64,
@@ -326,7 +331,9 @@ impl Gather {
             Epoch::Nth(nth) => run + 1 == nth as usize,
             Epoch::All => true,
         };
-        if wanted && select.since_us.is_none_or(|since| since <= decision.at_us) {
+        // A client that names an arm's model takes no part.
+        let assigned = !matches!(&*decision.method, "direct" | "none");
+        if assigned && wanted && select.since_us.is_none_or(|since| since <= decision.at_us) {
             group.add(decision, run, select.by, whole && select.since_us.is_none());
         }
     }
@@ -372,8 +379,9 @@ impl Gathering {
         self.longest_us = self.longest_us.max(decision.ended_us - decision.at_us);
         let order = match decision.slot {
             Some(slot) => self.see(decision.log_epoch, run, slot, whole),
-            None => self.rows.last().map_or(0, |row| row.order + 1),
+            None => self.without_slot,
         };
+        self.without_slot += u64::from(decision.slot.is_none());
         if self.rows.len() >= COMPARE_REQUESTS_MAX {
             self.beyond += 1;
             return;
@@ -406,6 +414,7 @@ impl Gathering {
             method: number(&mut self.names.methods, &decision.method),
             label: by.map_or(0, |by| number(&mut self.names.labels, &by.label(decision))),
             served: decision.served_by.as_deref().map(|server| number(&mut self.names.servers, server)),
+            slotted: decision.slot.is_some(),
             failed: decision.failed,
             estimated: tokens.is_some_and(|tokens| tokens.estimated),
             retried: decision.retries.is_some_and(|retries| retries > 0),
@@ -460,13 +469,16 @@ impl Gathering {
         let mut holes = 0;
         for slots in &self.slots {
             for hole in slots.holes() {
-                let behind = self.rows.partition_point(|row| row.order <= slots.base + hole);
-                let young = self.rows.get(behind).is_some_and(|row| now_us - row.at_us < patience);
-                if young && serving == Some(slots.log_epoch) {
-                    // Whoever began behind it and has ended already was the quicker one: to count it would be unfair.
-                    under_way = (self.rows.len() - behind) as u64;
-                    self.rows.truncate(behind);
-                    break;
+                if serving == Some(slots.log_epoch) {
+                    let behind = self.rows.partition_point(|row| row.order <= slots.base + hole);
+                    let next = self.rows[behind..].iter().find(|row| row.slotted);
+                    if next.is_some_and(|row| now_us - row.at_us < patience) {
+                        // Whoever began behind it and has ended already was quicker: to count only those is unfair.
+                        let before = self.rows.len();
+                        self.rows.retain(|row| !row.slotted || row.order < slots.base + hole);
+                        under_way = (before - self.rows.len()) as u64;
+                        break;
+                    }
                 }
                 holes += 1;
             }
