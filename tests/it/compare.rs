@@ -278,7 +278,7 @@ fn a_wrong_split_forbids_a_verdict() {
     pairs(&mut log, 12_000, 0.7, |request, log| {
         // Every tenth request of one arm went elsewhere.
         kept += u64::from(request.arm == 1);
-        let arm = if request.arm == 1 && kept % 10 == 0 { 0 } else { request.arm };
+        let arm = if request.arm == 1 && kept.is_multiple_of(10) { 0 } else { request.arm };
         log.push(&Request { arm, ..request });
     });
     let report = &log.compared(&[])[0];
