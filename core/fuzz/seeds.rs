@@ -34,6 +34,12 @@ const ANTHROPIC_STREAM: &str = concat!(
     "data: {\"type\":\"message_stop\"}\n\n",
 );
 
+const RESPONSE_STREAM: &str = concat!(
+    "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"model\":\"m\",\"usage\":null}}\n\n",
+    "data: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\n",
+    "data: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":1,\"output_tokens\":2}}}\n\n",
+);
+
 fn main() {
     for (number, (_, _, text)) in request_cases().enumerate() {
         write("connection", number, true, &text);
@@ -51,8 +57,9 @@ fn main() {
         write("config", number, false, yaml.as_bytes());
     }
     write("config", 10_000, false, include_bytes!("../src/cases/config/tutorial.yaml"));
+    write("witness", 10_000, false, RESPONSE_STREAM.as_bytes());
     for (number, text) in [REQUEST, ANSWER, ERROR, OPENAI_STREAM, ANTHROPIC_STREAM].into_iter().enumerate() {
-        for target in ["ask", "json", "translate"] {
+        for target in ["ask", "json", "translate", "witness"] {
             write(target, number, false, text.as_bytes());
         }
         for target in ["sse", "watch"] {
