@@ -273,11 +273,11 @@ fn an_event_without_end_is_broken_off_at_its_bound() {
 fn an_answer_that_makes_no_sense_can_not_be_translated() {
     on_each_driver(|driver| {
         let fields = "Content-Type: application/json\r\n";
-        let tool = r#"{"type":"message","role":"assistant","content":[{"type":"tool_use","id":"1","name":"f","input":{}}],"stop_reason":"tool_use"}"#;
+        let strange = r#"{"type":"message","role":"assistant","content":[{"type":"hologram","data":"x"}],"stop_reason":"end_turn"}"#;
         for answer in [
             http(200, fields, "<html>nonsense</html>"),
             http(200, fields, "{}"),
-            http(200, fields, tool),
+            http(200, fields, strange),
             // A stream that nobody asked for.
             [sse_head(), chunked(anthropic_events().concat()), chunked("")].concat(),
         ] {

@@ -11,6 +11,7 @@ mod clients;
 mod compare;
 mod connections;
 mod crash;
+mod crossings;
 mod drain;
 mod early;
 mod endpoints;

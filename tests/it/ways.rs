@@ -199,6 +199,19 @@ fn an_error_under_a_good_status_passes_and_is_noted() {
     assert_eq!(event.text("error.side"), "upstream");
 }
 
+#[test]
+fn a_stream_is_one_though_its_vendor_forgets_to_say_so() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let vendor = Vendor::saying([head.as_bytes(), &chunked(anthropic_events().concat()), &chunked("")].concat());
+    let gateway = before(&vendor);
+    // Anthropic's library asks for what is new with a query.
+    let body = format!(r#"{{"model":"chat",{MESSAGES},"stream":true}}"#);
+    let answer = gateway.client().ask(post_to("/v1/messages?beta=true", &body)).whole(200);
+    assert_eq!(answer.text(), anthropic_events().concat());
+    let event = gateway.stop_with_one_event();
+    assert_eq!((event.count("tokens"), event.is_null("ttft_ms")), (18, false));
+}
+
 // Refusals.
 
 #[test]

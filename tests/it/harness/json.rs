@@ -80,6 +80,11 @@ impl Json {
         found.0.as_str().unwrap_or_else(|| panic!("no text at {path} in {self:?}")).to_owned()
     }
 
+    /// The text that it is, if it is one.
+    pub(crate) fn as_text(&self) -> Option<String> {
+        self.0.as_str().map(str::to_owned)
+    }
+
     /// The number at `path`, which is whole.
     pub(crate) fn count(&self, path: &str) -> u64 {
         self.at(path).0.as_u64().unwrap_or_else(|| panic!("no whole number at {path} in {self:?}"))
