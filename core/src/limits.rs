@@ -51,6 +51,9 @@ limits! {
     head_fields_max: usize = 100, at most HEAD_FIELDS_CEILING;
     /// Largest request body. OpenAI and Anthropic both refuse requests over 32 MB.
     body_bytes_max: usize = 32 * MIB, at most KIB * MIB;
+    /// What one core holds of request bodies that didn't come with their heads, together; beyond it 503 with `retry-after`.
+    /// Sixteen of the largest, or a thousand long conversations.
+    held_bytes_max: usize = 512 * MIB, at most KIB * KIB * MIB;
     /// Largest vendor answer that has to be held whole, which is one that is translated. Streams aren't held.
     answer_bytes_max: usize = 64 * MIB, at most KIB * MIB;
     /// Largest single event of a stream. Beyond it the vendor is broken (502): nothing real comes near.

@@ -19,6 +19,7 @@ use kt_core::limits::{DISCARDED_BYTES_MAX, KIB, Limits, REQUEST_ID_BYTES_MAX};
 use kt_core::route::Asked;
 use kt_core::timing::Timing;
 
+use crate::bodies::Share;
 use crate::buffers;
 use crate::deadline::Wait;
 use crate::greeting;
@@ -53,6 +54,8 @@ pub struct Request {
     pub head: RequestHead,
     fields: Fields,
     body: Body,
+    /// Of a body that didn't come with its head.
+    share: Share,
 }
 
 impl Drop for Request {
@@ -219,7 +222,7 @@ impl Client {
                         self.answer_begun = false;
                         let bytes = std::mem::take(self.wire.inbox());
                         let body = Body::Here(head.len..head.len);
-                        return Next::Request(Request { bytes, head, fields, body });
+                        return Next::Request(Request { bytes, head, fields, body, share: Share::default() });
                     }
                     Ok(None) => {}
                     Err(_) if self.served == 0 && !self.wire.is_tls() && greeting::wants_tls(self.wire.inbox()) => {
@@ -320,6 +323,7 @@ impl Client {
                 let room = missing.min(inbox.len().max(64 * KIB));
                 inbox.reserve_exact(room);
                 let so_far = inbox.len();
+                request.share.grow(so_far, pace.limits)?;
                 self.fill_body(pace.due(so_far)).await?;
             }
             request.bytes = std::mem::take(self.wire.inbox());
@@ -346,6 +350,7 @@ impl Client {
                 }
                 None => inbox.clear(),
             }
+            request.share.grow(body.len(), pace.limits)?;
             self.fill_body(pace.due(body.len())).await?;
         }
         request.body = Body::Collected(body);

@@ -7,7 +7,7 @@
 //! In reading order: [`exchange`] (start here), [`client`] and [`upstream`] (the two sides), [`outgoing`] and [`relay`]
 //! (what goes between them), [`worker`] (what a core owns), [`greeting`] (how a connection begins), [`server`] (how it
 //! all starts and ends), [`reload`]; what is counted, [`meters`], [`minutes`] and [`metrics`]; underneath [`wire`],
-//! [`tls`], [`pool`], [`connect`], [`addresses`], [`buffers`], [`deadline`],
+//! [`tls`], [`pool`], [`connect`], [`addresses`], [`bodies`], [`buffers`], [`deadline`],
 //! [`resolve`], [`rt`].
 //!
 //! Laws of this floor, checked by `tests/it/tidy.rs`:
@@ -20,6 +20,7 @@
 
 pub mod addresses;
 pub mod admin;
+pub mod bodies;
 pub mod buffers;
 pub mod client;
 pub mod clock;

@@ -57,7 +57,9 @@ impl Pool {
             give_up(idle.wire);
             return;
         }
-        idle.wire.deadline().set(Wait::Pooled, Instant::now() + Duration::from_millis(limits.pool_idle_ms));
+        let end_of_idling = Instant::now() + Duration::from_millis(limits.pool_idle_ms);
+        let end_of_life = idle.born + Duration::from_millis(limits.pool_life_ms);
+        idle.wire.deadline().set(Wait::Pooled, end_of_idling.min(end_of_life));
         self.idle.borrow_mut().push_back(idle);
         if self.len() > limits.pool_idle_max {
             self.give_up_oldest();

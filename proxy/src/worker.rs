@@ -22,7 +22,7 @@ use kt_core::route::{self, Chooser, Drawer, Load, Outcome, Route, Selection, Uni
 use rustls::{ClientConfig, ServerConfig};
 use tracing::{error, warn};
 
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, Counted};
 use crate::clock::Clock;
 use crate::deadline::Watch;
 use crate::exchange;
@@ -606,17 +606,38 @@ fn admit(worker: &Rc<Worker>, socket: Socket, peer: IpAddr) {
         return drop(socket);
     };
     let wire = Wire::plain(socket, &worker.watch);
+    // Counted before its task has begun: the next one may be there already.
+    let admitted = Admitted::new(worker, counted);
     let (serving, panicked) = (Rc::clone(worker), Rc::clone(worker));
     rt::spawn(
         async move {
-            let _counted = counted;
-            let _held = Held::new(&serving.counters.connections);
+            let _admitted = admitted;
             if let Some(wire) = greeting::greet(&serving, wire).await {
                 exchange::serve(&serving, wire).await;
             }
         },
         move |_| count(&panicked.counters.panics),
     );
+}
+
+/// A client's connection, counted for as long as this lives.
+struct Admitted {
+    worker: Rc<Worker>,
+    _of_its_address: Counted,
+}
+
+impl Admitted {
+    fn new(worker: &Rc<Worker>, of_its_address: Counted) -> Self {
+        count(&worker.counters.connections);
+        Self { worker: Rc::clone(worker), _of_its_address: of_its_address }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let connections = &self.worker.counters.connections;
+        connections.set(connections.get() - 1);
+    }
 }
 
 /// Takes in mail until the gateway ends.

@@ -69,6 +69,58 @@ fn idle_vendor_connections_make_room_for_clients() {
     });
 }
 
+#[test]
+fn large_bodies_are_bounded_together() {
+    on_each_driver(|driver| {
+        let vendor = Vendor::start(openai);
+        let limits = "gateway: {limits: {held_bytes_max: 10000000}}\n";
+        let gateway = Gateway::with(Config::openai(&vendor, "", limits)).driver(driver).start();
+        let body =
+            format!(r#"{{"model":"chat","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(4_000_000));
+        let (head, length) = ("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n", body.len());
+        let by_length = format!("{head}Content-Length: {length}\r\n\r\n{}", &body[..length - 1]);
+        let in_chunks = format!("{head}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{}", &body[..length - 1]);
+        // Two that are nearly whole, and wait. How much of the third is read before it is told, is no matter.
+        let mut held: Vec<Client> = [&by_length, &in_chunks].map(|begun| begin(&gateway, begun)).into();
+        eventually("both of them to be held", || (gateway.resident_bytes() > 8_000_000).then_some(()));
+        pause(Duration::from_millis(300));
+        let mut third = gateway.client();
+        third.try_send(&by_length);
+        let refused = third.answer();
+        assert_eq!((refused.error(503), refused.field("retry-after")), ("overloaded".to_owned(), Some("1")));
+        // Small ones pass, and when one of the large has gone there is room again.
+        gateway.client().ask(chat("chat")).openai_completion();
+        held[0].ask("}").openai_completion();
+        gateway.client().ask(format!("{by_length}}}")).openai_completion();
+        held[1].ask("}\r\n0\r\n\r\n").openai_completion();
+        assert_eq!(gateway.stop().iter().filter(|event| event.count("status") == 503).count(), 1);
+    });
+}
+
+fn begin(gateway: &Gateway, begun: &str) -> Client {
+    let mut client = gateway.client();
+    client.send(begun);
+    client
+}
+
+#[test]
+fn as_many_connections_are_served_as_may_be() {
+    on_each_driver(|driver| {
+        let vendor = Vendor::start(openai);
+        let limits = "gateway: {limits: {connections_max: 3}}\n";
+        let gateway = Gateway::with(Config::openai(&vendor, "", limits)).driver(driver).start();
+        let mut served: Vec<Client> = (0..3).map(|_| gateway.client()).collect();
+        served.iter_mut().for_each(|client| drop(client.ask(HEALTH).whole(200)));
+        let mut next = gateway.client();
+        next.send(HEALTH);
+        pause(Duration::from_millis(300));
+        assert!(next.has_nothing(), "it waits in the kernel");
+        served.pop();
+        next.answer().whole(200);
+        assert_eq!(gateway.stats().count("connections"), 3);
+    });
+}
+
 // Slow ones.
 
 /// Sends `begun`, then a byte at a time and never the end; what it is told.

@@ -1,5 +1,6 @@
 //! A request that doesn't get to its vendor: nobody there, no way to send it, or an answer before it is whole.
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -182,6 +183,43 @@ fn a_vendor_that_does_not_accept_is_a_504() {
         let event = gateway.stop_with_one_event();
         says(&event, 504, "upstream", "connect_too_slow", "connect");
         assert!(event.number("connect_ms") >= 290.0, "{event:?}");
+    });
+}
+
+#[test]
+fn a_vendor_that_shakes_no_hands_is_a_504() {
+    on_each_driver(|driver| {
+        let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = silent.local_addr().expect("it is bound");
+        let vendor = Vendor::queue([]);
+        let config = Config::openai(&vendor, "timeouts: {connect_ms: 300}", "")
+            .replace(&vendor.url(), &format!("https://{address}"));
+        let gateway = Gateway::with(config).driver(driver).start();
+        assert_eq!(gateway.client().ask(chat("chat")).error(504), "connect_too_slow");
+        let event = gateway.stop_with_one_event();
+        says(&event, 504, "upstream", "connect_too_slow", "tls");
+    });
+}
+
+#[test]
+fn a_client_that_leaves_while_hands_are_shaken_takes_the_vendor_along() {
+    on_each_driver(|driver| {
+        let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = silent.local_addr().expect("it is bound");
+        let vendor = Vendor::queue([]);
+        let config = Config::openai(&vendor, "timeouts: {connect_ms: 60000}", "")
+            .replace(&vendor.url(), &format!("https://{address}"));
+        let gateway = Gateway::with(config).driver(driver).start();
+        let mut client = gateway.client();
+        client.send(chat("chat"));
+        let (mut vendors_end, _) = silent.accept().expect("the gateway connects");
+        vendors_end.set_read_timeout(Some(SOON)).expect("it isn't zero");
+        let mut first = [0];
+        vendors_end.read_exact(&mut first).expect("a hello");
+        assert_eq!(first, [22], "of a handshake");
+        drop(client);
+        vendors_end.read_to_end(&mut Vec::new()).expect("it ends in order");
+        says(&gateway.stop_with_one_event(), 499, "client", "client_gone", "tls");
     });
 }
 

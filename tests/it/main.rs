@@ -21,6 +21,7 @@ mod lint;
 mod log;
 mod malformed;
 mod measure;
+mod pool;
 mod refusals;
 mod reload;
 mod replay;

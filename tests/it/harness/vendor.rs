@@ -241,9 +241,12 @@ impl Vendor {
 
     /// Waits until at most so many of them are.
     pub(crate) fn wait_until_left_but(&self, most: usize) {
-        eventually("a vendor to be left", || {
-            (self.shared.seen().connections.iter().flatten().count() <= most).then_some(())
-        });
+        eventually("a vendor to be left", || (self.open_connections() <= most).then_some(()));
+    }
+
+    /// How many of its connections are open.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.shared.seen().connections.iter().flatten().count()
     }
 
     /// Closes the connections that idle, as vendors do, and waits for nobody to notice.
