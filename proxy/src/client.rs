@@ -295,11 +295,11 @@ impl Client {
         let framing = framing::of_request(&request.head, &request.fields, &request.bytes, limits)
             .map_err(|kind| Fault::new(kind, Phase::Body))?;
         let is_left = match framing {
-            RequestBody::None | RequestBody::Length(0) => return Ok(Discarded::All),
-            RequestBody::Length(length) => length > DISCARDED_BYTES_MAX as u64,
-            RequestBody::Chunked => false,
+            RequestBody::None | RequestBody::Length(0) => false,
+            RequestBody::Length(length) => length > DISCARDED_BYTES_MAX as u64 || request.head.expects_continue,
+            RequestBody::Chunked => request.head.expects_continue,
         };
-        if is_left || request.head.expects_continue {
+        if is_left {
             return Ok(Discarded::Nothing);
         }
         let small = Limits { body_bytes_max: limits.body_bytes_max.min(DISCARDED_BYTES_MAX), ..limits.clone() };

@@ -1,7 +1,7 @@
 //! Clients' connections: one request after another, and how they end.
 
 use crate::harness::{
-    Config, End, Gateway, MESSAGES, Step, Vendor, anthropic, chat_of, http, json, on_each_driver, openai,
+    Config, End, Gateway, MESSAGES, Step, Vendor, anthropic, chat, chat_of, http, json, on_each_driver, openai,
     openai_events, post, request,
 };
 
@@ -46,6 +46,35 @@ fn pipelined_requests_are_answered_in_order() {
             assert_eq!(client.answer().whole(200).text(), format!("\"{word}\""));
         }
         assert_eq!(gateway.stop().len(), words.len());
+    });
+}
+
+#[test]
+fn requests_of_all_kinds_are_pipelined() {
+    on_each_driver(|driver| {
+        let vendor = Vendor::start(openai);
+        let gateway = Gateway::with(Config::openai(&vendor, "", "")).driver(driver).start();
+        let own = |line: &str, body: Option<&[u8]>| request(line, &[], body);
+        let chunks = b"POST /nothing HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+        let asked = [
+            ("HEAD", own("HEAD /v1/models", None), 200),
+            ("GET", own("GET /healthz", None), 200),
+            ("POST", chat("chat"), 200),
+            ("GET", own("GET /nothing", None), 404),
+            ("POST", own("POST /healthz", Some(b"body")), 405),
+            ("POST", own("POST /healthz", Some(b"")), 405),
+            ("POST", chunks.to_vec(), 404),
+            ("POST", chat_of("chat", r#","stream":true"#), 200),
+            ("GET", own("GET /health", None), 200),
+        ];
+        let all: Vec<u8> = asked.iter().flat_map(|(_, bytes, _)| bytes.clone()).collect();
+        let mut client = gateway.client();
+        client.send(&all);
+        for (method, bytes, status) in &asked {
+            let answer = client.answer_to(method);
+            assert_eq!((answer.status, answer.end), (*status, End::Whole), "{}", bytes.escape_ascii());
+        }
+        assert_eq!(gateway.stop().len(), 2);
     });
 }
 
