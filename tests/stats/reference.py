@@ -133,7 +133,9 @@ def mixture(less, at_most, n, p=0.5):
     return np.logaddexp(low + np.log(below), high + np.log1p(-above))
 ea = mixture(np.arange(len(xa)), np.arange(1, len(xa) + 1), len(xa))
 eb = mixture(np.arange(len(xb)), np.arange(1, len(xb) + 1), len(xb))
-possible = ea[:, None] + eb[None, :] < -np.log(0.025)
+# Four fifths of the chance for both arms together, a tenth for each by itself.
+possible = (ea[:, None] + eb[None, :] < -np.log(0.8 * 0.025)) & (ea[:, None] < -np.log(0.1 * 0.025)) \
+    & (eb[None, :] < -np.log(0.1 * 0.025))
 show("sequential ratio of medians", ratios[possible].min(), ratios[possible].max())
 
 # Empirical-Bernstein: the published recursion, written with numpy's cumulative sums.

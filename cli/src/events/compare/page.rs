@@ -25,7 +25,7 @@ a.skip { position: absolute; left: -100rem; } a.skip:focus { position: static; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding: .25rem 0; }
 th, td { padding: .3rem .75rem .3rem 0; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-th[scope=row], th.word, td.word { text-align: left; } tr.primary { font-weight: 600; }
+th[scope=row], th.word, td.word { text-align: left; } td.word:last-child { white-space: normal; min-width: 16rem; } tr.primary { font-weight: 600; }
 ul.alarms li { color: var(--alarm); } .key span { margin-right: 1.5rem; }
 figure { margin: 1rem 0 2rem; } svg { max-width: 100%; height: auto; } svg text { font-size: 12px; fill: var(--soft); }
 .grid { stroke: var(--rule); } .line { fill: none; stroke-width: 2; } .due { stroke-width: 1; opacity: .7; }

@@ -70,7 +70,8 @@ fn difference(comparison: &Comparison) -> String {
     };
     let (near, far) = if down { (interval.high, interval.low) } else { (interval.low, interval.high) };
     let unit = if ratio { "%" } else { "points" };
-    let bounds = match change(far).is_finite() {
+    // A ratio of zero is no bound.
+    let bounds = match change(far).is_finite() && !(ratio && far <= 0.0) {
         true => format!("{}–{} {unit}", digits(change(near)), digits(change(far))),
         false => format!("at least {} {unit}", digits(change(near))),
     };
