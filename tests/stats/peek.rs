@@ -7,8 +7,8 @@ use kt_core::stats::measure::Measure;
 
 use crate::play::{Arm, Course, Episodes, Independent, RULES, Sticky, count, first_difference, full, rounds};
 
-/// Up to ten thousand requests per arm.
-const COURSE: Course = Course { every: 100, requests: 10_000 };
+/// Up to six thousand requests per arm: eighty looks once there are enough for a verdict.
+const COURSE: Course = Course { every: 100, requests: 6_000 };
 /// The same with fewer looks, where not everything is run.
 const SHORT: Course = Course { every: 1_000, requests: 5_000 };
 
