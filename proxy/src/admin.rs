@@ -22,6 +22,7 @@ use kt_core::limits::{KIB, Limits};
 use tracing::warn;
 
 use crate::clock::Clock;
+use crate::ledger::Gauges;
 use crate::mail::{Letter, Mailbox};
 use crate::meters::{ArmKey, ArmMeters, Counts, Distribution, Ended, Measure, Reading, Sum};
 use crate::metrics::{self, Surroundings};
@@ -76,14 +77,23 @@ impl Door {
     }
 }
 
+/// Where everything that is counted is found.
+pub struct Counted {
+    /// The cores, which say their numbers when asked.
+    pub cores: Box<[Mailbox]>,
+    /// The last hour.
+    pub minutes: Arc<Minutes>,
+    /// How the log does.
+    pub log: Box<dyn Fn() -> Gauges + Send + Sync>,
+}
+
 /// What the door knows.
 pub struct Admin {
     reloader: Arc<Reloader>,
-    cores: Box<[Mailbox]>,
+    counted: Counted,
     clock: Clock,
     engine: Engine,
     address: SocketAddr,
-    minutes: Arc<Minutes>,
     visitors: AtomicUsize,
 }
 
@@ -146,15 +156,8 @@ pub fn serve(doors: Vec<Door>, admin: Admin) -> Result<(), String> {
 
 impl Admin {
     /// Knows how to reload, whom to ask, and what to say of itself.
-    pub fn new(
-        reloader: Arc<Reloader>,
-        cores: Box<[Mailbox]>,
-        clock: Clock,
-        engine: Engine,
-        address: SocketAddr,
-        minutes: Arc<Minutes>,
-    ) -> Self {
-        Self { reloader, cores, clock, engine, address, minutes, visitors: AtomicUsize::new(0) }
+    pub fn new(reloader: Arc<Reloader>, counted: Counted, clock: Clock, engine: Engine, address: SocketAddr) -> Self {
+        Self { reloader, counted, clock, engine, address, visitors: AtomicUsize::new(0) }
     }
 
     fn receive<V: Read + Write + Send + 'static>(
@@ -268,7 +271,7 @@ impl Admin {
         escape_into(&mut body, &self.address.to_string());
         body.extend_from_slice(b",\"driver\":");
         escape_into(&mut body, self.engine.as_str());
-        let rest = format!(",\"cores\":{},\"uptime_seconds\":{}}}\n", self.cores.len(), self.uptime_seconds());
+        let rest = format!(",\"cores\":{},\"uptime_seconds\":{}}}\n", self.counted.cores.len(), self.uptime_seconds());
         body.extend_from_slice(rest.as_bytes());
         body
     }
@@ -323,7 +326,7 @@ impl Admin {
     /// What the last minutes brought, in the form of [`Self::stats`], to 1 %.
     fn last_minutes(&self, minutes: u64) -> Vec<u8> {
         let sum = self.read_cores();
-        let arms = self.minutes.last(minutes, self.clock.now_ns(), &sum.minutes);
+        let arms = self.counted.minutes.last(minutes, self.clock.now_ns(), &sum.minutes);
         let mut body = format!("{{\"minutes\":{minutes},\"arms\":[").into_bytes();
         for (n, (key, arm)) in arms.iter().enumerate() {
             let MinuteArm { successes, failures, tokens_out, latency, ttft } = arm;
@@ -372,9 +375,9 @@ impl Admin {
         let sum = self.read_cores();
         let around = Surroundings {
             driver: self.engine.as_str(),
-            cores: self.cores.len(),
+            cores: self.counted.cores.len(),
             uptime_seconds: self.uptime_seconds(),
-            events_lost: sum.counts.shed,
+            log: (self.counted.log)(),
         };
         let body = metrics::write(&sum, &around).into_bytes();
         Answer { status: 200, content_type: "text/plain; version=0.0.4; charset=utf-8", body }
@@ -382,16 +385,16 @@ impl Admin {
 
     /// All cores' numbers. A core that doesn't answer in time is left out and said to be.
     fn read_cores(&self) -> Sum {
-        let (to, came) = bounded::<Reading>(self.cores.len());
-        for core in &self.cores {
+        let (to, came) = bounded::<Reading>(self.counted.cores.len());
+        for core in &self.counted.cores {
             core.post(Letter::Read { to: to.clone() });
         }
-        let mut readings = Vec::with_capacity(self.cores.len());
-        while readings.len() < self.cores.len() {
+        let mut readings = Vec::with_capacity(self.counted.cores.len());
+        while readings.len() < self.counted.cores.len() {
             match came.recv_timeout(READ_WITHIN) {
                 Ok(reading) => readings.push(reading),
                 Err(_) => {
-                    warn!(target: LOG, "Only {} of {} cores said their numbers", readings.len(), self.cores.len());
+                    warn!(target: LOG, "Only {} of {} cores said their numbers", readings.len(), self.counted.cores.len());
                     break;
                 }
             }

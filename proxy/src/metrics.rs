@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 use kt_core::cost::write_usd;
 use kt_core::json::escape_into;
 
+use crate::ledger::Gauges;
 use crate::meters::{ArmKey, ArmMeters, Counts, Distribution, Measure, Sum};
 
 /// What the process knows beside its cores.
@@ -23,8 +24,8 @@ pub struct Surroundings {
     pub cores: usize,
     /// Since the start, seconds.
     pub uptime_seconds: u64,
-    /// Decisions that the log counts as lost or shed, since the start.
-    pub events_lost: u64,
+    /// How the log does.
+    pub log: Gauges,
 }
 
 const PREFIX: &str = "keeptrusts_gateway_";
@@ -152,7 +153,8 @@ impl Page {
             shed,
             panics,
         } = counts;
-        let Surroundings { driver, cores, uptime_seconds, events_lost } = around;
+        let Surroundings { driver, cores, uptime_seconds, log } = around;
+        let Gauges { lag_ns, lag_ns_max: _, lost, gaps, short_of_room: _ } = log;
         self.open("upstream_connections", "gauge", "Connections to vendors: kept for the next request, or in use.");
         self.push(format_args!("{PREFIX}upstream_connections{{state=\"idle\"}} {idle_upstreams}\n"));
         self.push(format_args!("{PREFIX}upstream_connections{{state=\"busy\"}} {busy_upstreams}\n"));
@@ -176,7 +178,14 @@ impl Page {
             "Measured values that found no room for a histogram.",
             unmeasured,
         );
-        self.one("events_lost_total", "counter", "Decisions that the log says are missing from it.", events_lost);
+        self.one("events_lost_total", "counter", "Decisions that the log says are missing from it.", lost + gaps);
+        let lag = Unit::Nanoseconds.show(u128::from(*lag_ns));
+        self.one(
+            "events_lag_seconds",
+            "gauge",
+            "From a decision's end to the log, the longest of the last write.",
+            lag,
+        );
         self.open("runtime_driver", "gauge", "How the cores talk to the kernel.");
         self.push(format_args!("{PREFIX}runtime_driver{{driver=\"{driver}\"}} 1\n"));
         self.one("cores", "gauge", "Threads that serve.", cores);

@@ -19,7 +19,7 @@ use signal_hook::iterator::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::{error, info, warn};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Counted};
 use crate::clock::Clock;
 use crate::ledger::{Ledger, Quill};
 use crate::mail::{Letter, Mailbox};
@@ -148,7 +148,13 @@ impl Server {
             log.config(plan, clock.now_ns()).map_err(|stuck| format!("{stuck}; nothing was applied"))
         });
         let reloader = Arc::new(Reloader::new(files, cores.clone(), address, deployment, fixed, record));
-        admin::serve(admin, Admin::new(Arc::clone(&reloader), cores.clone(), clock, engine, address, minutes))?;
+        let log = Arc::clone(&ledger);
+        let gauges = Box::new(move || {
+            let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.as_ref().map(Ledger::gauges).unwrap_or_default()
+        });
+        let counted = Counted { cores: cores.clone(), minutes, log: gauges };
+        admin::serve(admin, Admin::new(Arc::clone(&reloader), counted, clock, engine, address))?;
         info!(target: LOG, "Gateway ready");
 
         wait_for_the_end(&mut signals, &reloader);

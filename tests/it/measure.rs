@@ -108,6 +108,8 @@ fn metrics_have_the_promised_names_and_add_up() {
     );
     is(&format!("cost_unknown_requests_total{{{of_arm}}}"), 1.0);
     is("events_lost_total", 0.0);
+    let lag = value(&page, "keeptrusts_gateway_events_lag_seconds");
+    assert!(lag > 0.0 && lag < 10.0, "{lag}");
     is(r#"upstream_connections{state="busy"}"#, 0.0);
     assert!(page.contains("keeptrusts_gateway_runtime_driver{driver=\""), "{page}");
     promtool_has_nothing_to_say(&page);

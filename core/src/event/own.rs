@@ -163,7 +163,7 @@ fn write_assign_by(assign_by: &[UnitSource], group: &mut Object<'_>) {
 fn write_experiment(experiment: Option<&Experiment>, group: &mut Object<'_>) {
     let Some(Experiment { primary, margin_bp }) = experiment else { return group.null("experiment") };
     let mut object = group.object("experiment");
-    object.text("primary", primary);
+    object.text("primary", &primary.to_string());
     object.fraction("margin", f64::from(*margin_bp) / 10_000.0);
     object.close();
 }

@@ -2,15 +2,14 @@
 
 use super::walk::{At, Shape, Walk};
 use crate::config::complaint::{Code, quote};
-use crate::config::plan::{Experiment, MEASURES, Strategy, UnitSource};
+use crate::config::plan::{Experiment, Strategy, UnitSource};
 use crate::config::tree::Value;
 use crate::limits::{UNIT_PATH_MAX, UNIT_SOURCES_MAX};
+use crate::stats::measure::Measure;
 
 const UNIT_SOURCE: Shape<'_> = Shape { keys: &["header", "body", "client"], later: &[] };
 const EXPERIMENT: Shape<'_> = Shape { keys: &["primary", "margin"], later: &[] };
 
-/// What is compared and how finely, where an experiment doesn't say.
-const USUAL: (&str, u32) = ("latency:p50", 500);
 /// Fields that show a key. A unit is no secret; whoever wants to assign by who asks has `client`.
 const KEY_FIELDS: &[&str] = &["authorization", "proxy-authorization", "x-api-key", "cookie"];
 const UNIT_ADVICE: &str = "write header: NAME, body: KEY or client: true";
@@ -90,10 +89,25 @@ impl Walk<'_> {
         if !self.is_map(at, &EXPERIMENT) {
             return None;
         }
-        let words: Vec<_> = MEASURES.iter().map(|&measure| (measure, measure)).collect();
-        let primary = at.get("primary").map_or(Some(USUAL.0), |at| self.word(&at, "measure", &words, &[]));
-        let margin_bp = at.get("margin").map_or(Some(USUAL.1), |at| self.percent(&at));
-        Some(Experiment { primary: primary?.into(), margin_bp: margin_bp? })
+        let primary = at.get("primary").map_or(Some(Measure::DEFAULT), |at| self.measure(&at));
+        let margin_bp = at.get("margin").map(|at| self.percent(&at));
+        let primary = primary?;
+        // Half a basis point at most is lost, and the defaults are whole ones.
+        let usual = (primary.default_margin() * 1e4).round() as u32;
+        Some(Experiment { primary, margin_bp: margin_bp.unwrap_or(Some(usual))? })
+    }
+
+    /// Any measure that `compare` knows, other percentiles than those it always shows included.
+    fn measure(&mut self, at: &At<'_, '_>) -> Option<Measure> {
+        let text = self.text(at)?;
+        if let Ok(measure) = text.parse() {
+            return Some(measure);
+        }
+        let known = Measure::ALL.map(|measure| measure.to_string());
+        let guess = self.guess(text, known.iter().map(String::as_str));
+        let complaint = self.say(Code::UnknownWord, at, format!("unknown measure {}", quote(text)));
+        complaint.suggestion = guess.or_else(|| Some(format!("it can be {}", known.join(", "))));
+        None
     }
 
     /// A percentage, as basis points: `5%`, `2.5%`; 0.01 % to 100 %.

@@ -10,6 +10,7 @@ use crate::config::file::{ArmSettings, GroupSettings, PolicySettings, TargetSett
 use crate::cost::{Prices, Pricing};
 use crate::limits::BLOCK_SLOTS_MAX;
 use crate::route::{Place, round_of};
+use crate::stats::measure::Measure;
 
 /// One `model_groups[]`: what a client may name in `model`.
 #[derive(Debug)]
@@ -82,26 +83,11 @@ pub enum UnitSource {
 /// `model_groups[].experiment`: what its verdict is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Experiment {
-    /// The measure that decides, one of [`MEASURES`].
-    pub primary: Box<str>,
+    /// The measure that decides.
+    pub primary: Measure,
     /// The smallest difference that matters, in basis points: 500 is 5 %.
     pub margin_bp: u32,
 }
-
-/// What can be an experiment's primary measure.
-pub const MEASURES: &[&str] = &[
-    "latency:p50",
-    "latency:p90",
-    "latency:p99",
-    "ttft:p50",
-    "ttft:p90",
-    "ttft:p99",
-    "gap:mean",
-    "gap:max",
-    "error_rate",
-    "cost",
-    "tokens_out",
-];
 
 /// One `model_groups[].targets[]`: a model at a target, with a weight.
 #[derive(Clone, Debug, PartialEq)]

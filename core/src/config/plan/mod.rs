@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 pub use events::{Compress, Durability, EventSettings, Retention, Rotation};
 pub use fixed::{Driver, Fixed, LogFormat, LogLevel, LogSettings};
-pub use group::{Arm, Experiment, Group, MEASURES, Strategy, UnitSource, reduce};
+pub use group::{Arm, Experiment, Group, Strategy, UnitSource, reduce};
 pub use secret::{Credential, Secret, SecretRef};
 pub use target::{BaseUrl, Provider, StreamUsage, Target, Timeouts};
 
