@@ -3,6 +3,8 @@
 //! those that the vendor counted.
 
 mod answers;
+mod neutral;
+mod pairs;
 mod passing;
 mod requests;
 mod schema;

@@ -34,9 +34,19 @@ pub(in super::super) fn read_answer<'a>(body: Value<'a>, wanted: Wanted) -> Resu
     let at_message = at.field("message");
     let message = choice.get("message").ok_or_else(|| at_message.strange("is missing"))?;
     let at_reason = at.field("finish_reason");
-    let reason = choice.get("finish_reason").and_then(Value::to_str).ok_or_else(|| at_reason.strange("is missing"))?;
-    let mut stop = read_finish(&reason)
-        .ok_or_else(|| at_reason.strange(format_args!("is \"{}\", which is not known", shown(&reason))))?;
+    let mut stop = match choice.get("finish_reason").and_then(Value::to_str).as_deref() {
+        // Vendors are known that give none: the answer is whole all the same.
+        None | Some("") => Stop::EndOfTurn,
+        Some(reason) => read_finish(reason)
+            .ok_or_else(|| at_reason.strange(format_args!("is \"{}\", which is not known", shown(reason))))?,
+    };
+    for name in ["audio", "function_call"] {
+        // Vendors are known that say them with nothing in them.
+        let mut fields = message.get(name).into_iter().flat_map(Value::fields);
+        if fields.any(|(_, value)| value.kind() == json::Kind::String && value.raw().len() > 2) {
+            return Err(at_message.field(name).strange("was not asked for"));
+        }
+    }
 
     let mut parts = Vec::with_capacity(2);
     read_thoughts(message, wanted, &mut parts);

@@ -45,11 +45,11 @@
 //! | `content`, `refusal` | carried as text blocks; a refusal's `stop_reason` is `refusal` |
 //! | `reasoning_content`, `reasoning`, Mistral's `thinking` pieces | carried as a `thinking` block without signature to a client that asked to think; else lost |
 //! | `tool_calls` | carried, ids kept, or made where there are none; arguments as an object, those that were cut off with the answer as `{}` |
-//! | `finish_reason` | `stop` is `end_turn`, or `tool_use` beside calls; `length` is `max_tokens`; `tool_calls` is `tool_use`; `content_filter` is `refusal`; which stop sequence it was is not said |
+//! | `finish_reason` | `stop` is `end_turn`, or `tool_use` beside calls; `length` is `max_tokens`; `tool_calls` is `tool_use`; `content_filter` is `refusal`; none in a whole answer is `end_turn`; which stop sequence it was is not said |
 //! | `usage` | carried; `total_tokens` has no place; zeros where the vendor says nothing, since clients insist on numbers |
 //! | `service_tier` | carried as the usage's |
 //! | `logprobs`, `annotations`, `system_fingerprint`, further choices' judgements, what compatible vendors add | lost: Anthropic's answer has no place for them |
-//! | `audio`, a second choice, an unknown part or reason | not understood |
+//! | `audio`, `function_call`, a second choice, an unknown part or reason | not understood |
 //! | `error` bodies and chunks | carried: message, type by the status or the vendor's word; OpenAI's `param` and `code` are lost |
 //! | comments | carried as `ping` |
 

@@ -61,7 +61,7 @@ impl Reader {
     }
 
     /// Reads the data of one event and hands on what it says; `scratch` is memory that is used again. What comes after
-    /// the end says nothing.
+    /// the end says nothing. Names are compared as they are written, since no vendor escapes a name.
     ///
     /// # Errors
     ///
@@ -82,15 +82,15 @@ impl Reader {
         let event = scan(data, scratch).map_err(|_| root.strange("of an event is not JSON"))?.value();
         let mut choices = None;
         for (name, value) in event.fields() {
-            match &*name.to_str().unwrap_or_default() {
-                "choices" => choices = Some(value),
-                "usage" => self.usage = read_usage(value).or(self.usage),
+            match name.raw() {
+                b"\"choices\"" => choices = Some(value),
+                b"\"usage\"" => self.usage = read_usage(value).or(self.usage),
                 // Groq says it here, whether or not it was asked.
-                "x_groq" => self.usage = value.get("usage").and_then(read_usage).or(self.usage),
-                "model" if self.model.is_none() => {
+                b"\"x_groq\"" => self.usage = value.get("usage").and_then(read_usage).or(self.usage),
+                b"\"model\"" if self.model.is_none() => {
                     self.model = value.to_str().filter(|model| !model.is_empty()).map(Into::into);
                 }
-                "error" if !value.is_null() => {
+                b"\"error\"" if !value.is_null() => {
                     say(Delta::Failed(error_of(event)), self);
                     return Ok(());
                 }
@@ -171,12 +171,12 @@ impl Reader {
     ) -> Result<(), Fault> {
         let (mut delta, mut finish) = (None, None);
         for (name, value) in choice.fields() {
-            match &*name.to_str().unwrap_or_default() {
-                "index" if value.to_u64().is_some_and(|index| index > 0) => {
+            match name.raw() {
+                b"\"index\"" if value.to_u64().is_some_and(|index| index > 0) => {
                     return Err(at.field("index").strange("is of a second choice, which was not asked for"));
                 }
-                "delta" => delta = Some(value),
-                "finish_reason" => finish = value.to_str(),
+                b"\"delta\"" => delta = Some(value),
+                b"\"finish_reason\"" => finish = value.to_str(),
                 // Probabilities and judgements of the vendor's own.
                 _ => {}
             }
@@ -208,34 +208,34 @@ impl Reader {
     ) -> Result<(), Fault> {
         let mut thought = false;
         for (name, value) in delta.fields() {
-            let name = name.to_str().unwrap_or_default();
-            match &*name {
-                "content" if value.kind() == Kind::Array => self.read_pieces(value, &at.field("content"), say)?,
-                "content" => {
+            match name.raw() {
+                b"\"content\"" if value.kind() == Kind::Array => self.read_pieces(value, &at.field("content"), say)?,
+                b"\"content\"" => {
                     if let Some(text) = piece(value) {
                         say(Delta::Text(text), self);
                     }
                 }
                 // Vendors that say both say the same.
-                "reasoning_content" | "reasoning" if self.thinking && !thought => {
+                b"\"reasoning_content\"" | b"\"reasoning\"" if self.thinking && !thought => {
                     if let Some(text) = piece(value) {
                         thought = true;
                         say(Delta::Thinking(text), self);
                     }
                 }
-                "refusal" => {
+                b"\"refusal\"" => {
                     if let Some(text) = piece(value) {
                         self.refused = true;
                         say(Delta::Refusal(text), self);
                     }
                 }
-                "tool_calls" => {
+                b"\"tool_calls\"" => {
                     let at = at.field("tool_calls");
                     for (nth, call) in value.items().enumerate() {
                         self.read_call(call, &at.item(nth), say)?;
                     }
                 }
-                "audio" | "function_call" if value.fields().any(|(_, value)| piece(value).is_some()) => {
+                b"\"audio\"" | b"\"function_call\"" if value.fields().any(|(_, value)| piece(value).is_some()) => {
+                    let name = name.to_str().unwrap_or_default();
                     return Err(at.field(&name).strange("was not asked for"));
                 }
                 // The role, and what other vendors add; the table says that they are lost.

@@ -141,6 +141,14 @@ fn an_answer_of_openai_says_the_same_to_a_client_of_anthropic() {
         (mistral, "stop", Wanted::WHOLE, r#"{"type":"text","text":"a"}"#, "end_turn"),
         (r#"{"content":null,"refusal":"No."}"#, "stop", Wanted::WHOLE, r#"{"type":"text","text":"No."}"#, "refusal"),
         (r#"{"content":""}"#, "content_filter", Wanted::WHOLE, "", "refusal"),
+        // No reason, and fields with nothing in them.
+        (
+            r#"{"content":"a","audio":{"data":"","expires_at":0},"function_call":{"name":"","arguments":""}}"#,
+            "",
+            Wanted::WHOLE,
+            r#"{"type":"text","text":"a"}"#,
+            "end_turn",
+        ),
         (r#"{"content":"a"}"#, "length", Wanted::WHOLE, r#"{"type":"text","text":"a"}"#, "max_tokens"),
     ];
     for (from, reason, wanted, blocks, stop) in cases {
@@ -207,7 +215,7 @@ fn an_answer_that_is_not_as_documented_is_not_understood() {
         (TO_ANTHROPIC, "{}".to_owned(), "choices is missing"),
         (TO_ANTHROPIC, r#"{"choices":[]}"#.to_owned(), "choices is empty"),
         (TO_ANTHROPIC, r#"{"choices":[{}]}"#.to_owned(), "choices[0].message is missing"),
-        (TO_ANTHROPIC, r#"{"choices":[{"message":{}}]}"#.to_owned(), "choices[0].finish_reason is missing"),
+        (TO_ANTHROPIC, choice(r#"{"audio":{"data":"x"}}"#), "choices[0].message.audio was not asked for"),
         (
             TO_ANTHROPIC,
             r#"{"choices":[{"message":{},"finish_reason":"tired"}]}"#.to_owned(),

@@ -1,0 +1,94 @@
+//! Nothing is allocated for an event of a stream, once one of the usual size has passed.
+//!
+//! A test of its own, for it replaces the allocator of its whole process by one that counts.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use kt_core::dialect::{Crossing, Look, Naming, Translator, Wanted};
+use kt_core::sse::events;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator as it came; what is counted besides is a number of this thread's,
+// whose access never allocates (`const` and without a destructor).
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as this function's caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as this function's caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as this function's caller promises.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const NAMING: Naming<'_> = Naming { id: "answer-1", created: 1_700_000_000, model: "the-model" };
+const STREAMED: Wanted = Wanted { stream: true, stream_usage: true, thinking: true, ..Wanted::WHOLE };
+
+/// A stream's beginning, and the events that go on and on.
+const STREAMS: [(Crossing, &str, &str); 2] = [
+    (
+        Crossing::OpenAiToAnthropic,
+        "data: {\"type\":\"message_start\",\"message\":{\"model\":\"m\",\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}\n\n",
+        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}}\n\n\
+         event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"h\\u00e9\"}}\n\n\
+         event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n\
+         event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n\
+         event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\" world \\\"!\"}}\n\n\
+         event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":1}\n\n\
+         event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":2,\"content_block\":{\"type\":\"tool_use\",\"id\":\"toolu_1\",\"name\":\"f\",\"input\":{}}}\n\n\
+         event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":2,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"a\\\":1}\"}}\n\n\
+         event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":2}\n\n\
+         event: ping\ndata: {\"type\": \"ping\"}\n\n",
+    ),
+    (
+        Crossing::AnthropicToOpenAi,
+        "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n",
+        "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"h\\u00e9\"},\"finish_reason\":null}]}\n\n\
+         data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" world \\\"!\"},\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n\
+         data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]},\"finish_reason\":null}]}\n\n\
+         data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\\\"a\\\":1}\"}}]},\"finish_reason\":null}]}\n\n\
+         : keep-alive\n\n",
+    ),
+];
+
+#[test]
+fn an_event_in_the_middle_of_a_stream_takes_no_memory() {
+    for (crossing, begin, middle) in STREAMS {
+        let mut out = Vec::with_capacity(16 * 1_024);
+        let mut translator = Translator::new(crossing, &NAMING, STREAMED);
+        let mut look = Look::new(crossing.vendor());
+        let mut round = |text: &str| {
+            out.clear();
+            for event in events(text.as_bytes()) {
+                look.at(&event);
+                translator.push(&event, &mut out).expect("a good stream");
+            }
+            out.len()
+        };
+        round(begin);
+        let written = round(middle);
+        assert!(written > 200, "{written}");
+        let before = ALLOCATIONS.get();
+        for _ in 0..100 {
+            round(middle);
+        }
+        assert_eq!(ALLOCATIONS.get() - before, 0, "{crossing:?}");
+    }
+}
