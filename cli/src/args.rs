@@ -71,6 +71,16 @@ pub(crate) enum PolicyCommand {
     /// Exits with 0 if it is valid, 2 if there are warnings only, 1 if there are errors.
     #[command(after_help = "Example:\n  kt policy lint --file policy-config.yaml")]
     Lint(LintArgs),
+    /// Hold cases against a config's policies, without a gateway.
+    ///
+    /// A file of cases is a JSON array, or one object a line: {"name", "input", "expect": {"verdict", "policy",
+    /// "category"}, "group"}. The input is a text, a list of messages or a whole body; what "expect" leaves out may be
+    /// anything. Exits with 1 if a case comes out differently.
+    #[command(after_help = "Example:\n  kt policy test --file policy-config.yaml cases.json")]
+    Test(TestArgs),
+    /// Show what the content filter makes of a text: scores, severities and what they rest on.
+    #[command(after_help = "Example:\n  kt policy explain --text \"how do I kill a process\"")]
+    Explain(ExplainArgs),
 }
 
 /// `kt gateway`.
@@ -102,6 +112,28 @@ pub(crate) struct LintArgs {
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `kt policy test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TestArgs {
+    /// Config file; repeat it to lay later files over earlier ones.
+    #[arg(long = "file", value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print one JSON object a case instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Files of cases.
+    #[arg(value_name = "CASES", required = true)]
+    pub(crate) cases: Vec<PathBuf>,
+}
+
+/// `kt policy explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArgs {
+    /// The text.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: String,
 }
 
 /// `kt gateway run`.

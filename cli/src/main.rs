@@ -42,6 +42,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     let exit = match command {
         Command::Policy { command: PolicyCommand::Lint(args) } => policy::lint(&args)?,
+        Command::Policy { command: PolicyCommand::Test(args) } => policy::test(&args)?,
+        Command::Policy { command: PolicyCommand::Explain(args) } => policy::explain(&args)?,
         Command::Gateway { command: GatewayCommand::Run(args) } => gateway::run(&args)?,
         Command::Gateway { command: GatewayCommand::Reload(args) }
         | Command::Config { command: ConfigCommand::Reload(args) } => config::reload(&args)?,

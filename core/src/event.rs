@@ -151,13 +151,29 @@ pub struct PolicyResult {
     pub severity: Option<Severity>,
 }
 
+impl PolicyResult {
+    /// The verdict on a request that only this policy has judged. A policy that failed says nothing.
+    pub const fn verdict(&self) -> Verdict {
+        match (self.result, self.flagged) {
+            (PolicyOutcome::Blocked, _) => Verdict::Block,
+            (PolicyOutcome::Modified, _) => Verdict::Redact,
+            (PolicyOutcome::Pass, true) => Verdict::Flag,
+            (PolicyOutcome::Pass, false) | (PolicyOutcome::Error, _) => Verdict::Allow,
+        }
+    }
+}
+
 /// `policies[].result`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyOutcome {
     /// The request passed.
     Pass,
-    /// The request was refused.
+    /// It passed, changed.
+    Modified,
+    /// It was refused.
     Blocked,
+    /// The policy failed.
+    Error,
 }
 
 impl PolicyOutcome {
@@ -165,20 +181,24 @@ impl PolicyOutcome {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
+            Self::Modified => "modified",
             Self::Blocked => "blocked",
+            Self::Error => "error",
         }
     }
 }
 
-/// `verdict`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// `verdict`, from the best to the worst.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// Nothing found.
     #[default]
     Allow,
     /// Something found; the request passed.
     Flag,
-    /// The request was refused.
+    /// Something was taken out.
+    Redact,
+    /// The request or its answer was refused.
     Block,
 }
 
@@ -188,6 +208,7 @@ impl Verdict {
         match self {
             Self::Allow => "allow",
             Self::Flag => "flag",
+            Self::Redact => "redact",
             Self::Block => "block",
         }
     }

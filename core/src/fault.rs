@@ -139,6 +139,8 @@ kinds! {
     NotExpressible => "not_expressible", Client, 422, "The request can't be expressed in the drawn vendor's API";
     /// A policy refused the request.
     BlockedByPolicy => "blocked_by_policy", Client, 403, "The request was blocked by a policy";
+    /// A policy refused the answer.
+    AnswerBlockedByPolicy => "answer_blocked_by_policy", Upstream, 403, "The answer was blocked by a policy";
     /// The client closed its connection before the answer was whole.
     ClientGone => "client_gone", Client, 499, "The client closed the connection";
     /// The client did not read its answer.

@@ -234,4 +234,7 @@ pub const POLICY_SENTENCE_OVERLAP: usize = 12;
 /// Longest word that is judged, bytes; what is longer is cut. Dictionaries know none over 45 letters.
 pub const POLICY_WORD_BYTES_MAX: usize = 64;
 /// Text that the policies of a request read before others get their turn: about half a millisecond.
-pub const POLICY_SLICE_BYTES: usize = 32 * KIB;
+pub const POLICY_SLICE_BYTES: usize = 64 * KIB;
+/// Text of an answer that is remembered behind what has been said, so that no address, number or key is cut by where
+/// events end: the longest key that is looked for.
+pub const POLICY_HELD_BYTES: usize = 4 * KIB;

@@ -105,6 +105,21 @@ impl Record {
         self.event.policies = results;
     }
 
+    /// What the policies said of the answer. Of one that has judged both, the worse counts.
+    pub fn answer_judged(&mut self, verdict: Verdict, results: &[PolicyResult]) {
+        self.event.verdict = self.event.verdict.max(verdict);
+        let mut all = std::mem::take(&mut self.event.policies).into_vec();
+        for result in results {
+            match all.iter_mut().find(|before| before.policy == result.policy) {
+                Some(before) if result.verdict() > before.verdict() => before.clone_from(result),
+                Some(_) => {}
+                None => all.push(result.clone()),
+            }
+        }
+        all.sort_by_key(|result| result.policy);
+        self.event.policies = all.into();
+    }
+
     /// The arm that the request got, and what its tokens cost if that is known.
     pub fn assigned(&mut self, selection: &Selection, prices: Option<Prices>) {
         let Selection { group, arm, method, slot, unit_hash } = *selection;

@@ -112,6 +112,11 @@ impl Request {
         std::str::from_utf8(count).ok()?.parse().ok()
     }
 
+    /// Puts another body in the place of the one that was read.
+    pub fn replace_body(&mut self, body: Vec<u8>) {
+        self.body = Body::Collected(body);
+    }
+
     /// Where the body begins in the buffer that [`Self::take_buffer`] gives.
     pub fn body_offset(&self) -> usize {
         match &self.body {

@@ -16,7 +16,7 @@ use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::head::Known;
 use kt_core::json::Value;
 use kt_core::limits::Limits;
-use kt_core::policy;
+use kt_core::policy::{Hearing, Judging};
 use kt_core::record::Record;
 use kt_core::route;
 use kt_core::tally;
@@ -154,13 +154,17 @@ async fn exchange(
     company.record.read_whole(worker.now_ns());
 
     // Parse.
-    let ask = ask::read(endpoint, request.body(), &mut worker.scratch.borrow_mut())?;
+    let mut ask = ask::read(endpoint, request.body(), &mut worker.scratch.borrow_mut())?;
     company.record.wants_stream(ask.stream);
 
     // Judge.
     let route = route::find(plan, &ask.model)?;
     endpoint.check(plan, route)?;
-    judge(plan, &plan.groups[route.group()].name, &ask, request, company.record)?;
+    let group = &plan.groups[route.group()].name;
+    if let Some(redacted) = judge(plan, group, &ask, request, company).await? {
+        request.replace_body(redacted);
+        ask = ask::read(endpoint, request.body(), &mut worker.scratch.borrow_mut())?;
+    }
 
     // Select.
     let asked = request.asked(ask.body, client.and_then(|client| plan.client(client)));
@@ -189,7 +193,9 @@ async fn exchange(
     let meters = worker.meters(serving, &drawn);
     let (client, keep_alive) = (endpoint.dialect(), keeps_alive(worker, request));
     let heading = Heading { chosen, meters, to: request, client, keep_alive };
-    let relayed = relay::answer(answer, mode, &heading, &lane, company).await;
+    let mut hearing = Hearing::begin(&plan.policies, plan.knowledge.as_deref(), group);
+    let relayed = relay::answer(answer, mode, &heading, hearing.as_mut(), &lane, company).await;
+    company.heard(hearing.as_ref());
     if !matches!(relayed, Ok(Relayed { note: None, .. })) {
         company.record.asked_with(ask.inputs(request.body()).map(tally::words).sum());
     }
@@ -216,14 +222,31 @@ fn check_head(worker: &Worker, request: &Request, limits: &Limits) -> Result<(),
     }
 }
 
-fn judge(plan: &Plan, group: &str, ask: &Ask, request: &Request, record: &mut Record) -> Result<(), Fault> {
+/// Judges a request; gives the body that is to be passed on instead, if something was taken out of it.
+async fn judge(
+    plan: &Plan,
+    group: &str,
+    ask: &Ask,
+    request: &Request,
+    company: &mut Company<'_>,
+) -> Result<Option<Vec<u8>>, Fault> {
     if plan.policies.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let body = request.body();
-    let judgement = policy::judge(&plan.policies, plan.knowledge.as_deref(), group, body, Value::at(body, ask.body));
-    record.judged(judgement.verdict, judgement.results);
-    judgement.blocked.map_or(Ok(()), Err)
+    let scan = company.worker.scans.borrow_mut().pop().unwrap_or_default();
+    let known = plan.knowledge.as_deref();
+    let mut judging = Judging::begin(&plan.policies, known, group, body, Value::at(body, ask.body), scan);
+    while !judging.advance() {
+        rt::give_way().await;
+    }
+    let (judgement, scan) = judging.conclude();
+    company.worker.scans.borrow_mut().push(scan);
+    company.record.judged(judgement.verdict, judgement.results);
+    match judgement.blocked {
+        Some(fault) => Err(fault),
+        None => Ok(judgement.redacted),
+    }
 }
 
 fn keeps_alive(worker: &Worker, request: &Request) -> bool {

@@ -137,6 +137,12 @@ pub async fn caught<T>(mut task: Pin<&mut impl Future<Output = T>>) -> Result<T,
     .await
 }
 
+/// Lets everything else of this core have its turn, in the middle of a long piece of work. A task that wakes itself would
+/// be run again before all others (R4), so this waits for the next tick of the timers, one to two milliseconds.
+pub async fn give_way() {
+    sleep(Duration::from_millis(1)).await;
+}
+
 /// Sleeps for at least `duration`; the wheel has ticks of a millisecond and rounds up.
 pub async fn sleep(duration: Duration) {
     monoio::time::sleep(duration).await;

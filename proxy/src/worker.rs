@@ -17,6 +17,7 @@ use kt_core::event::{Event, Method, WhenFull};
 use kt_core::fault::Fault;
 use kt_core::json::Scratch;
 use kt_core::limits::{DRAIN_MS, EVENT_SYNC_WAIT_MS};
+use kt_core::policy::Scan;
 use kt_core::record::Record;
 use kt_core::route::{self, Chooser, Drawer, Load, Outcome, Route, Selection, Unit};
 use rustls::{ClientConfig, ServerConfig};
@@ -70,6 +71,8 @@ pub struct Worker {
     pub drawer: RefCell<Drawer>,
     /// Room for scanning JSON, reused by each request.
     pub scratch: RefCell<Scratch>,
+    /// For judging; as many as are in use at the same time.
+    pub scans: RefCell<Vec<Scan>>,
     /// Its counters.
     pub counters: Counters,
     /// Where its clients come from.
@@ -259,6 +262,7 @@ impl Worker {
             names,
             drawer: RefCell::default(),
             scratch: RefCell::default(),
+            scans: RefCell::default(),
             counters: Counters::default(),
             addresses: Rc::default(),
             serving: RefCell::new(Serving::new(deployment, None)),

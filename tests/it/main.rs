@@ -22,6 +22,7 @@ mod log;
 mod malformed;
 mod measure;
 mod pool;
+mod policies;
 mod refusals;
 mod reload;
 mod replay;

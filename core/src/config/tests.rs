@@ -600,7 +600,7 @@ fn a_plan_prints_without_secrets() {
         r#""model_groups":[{"name":"quality-ab-test","epoch":"bb41e35897424863","strategy":"weighted","block":[7,3],"targets":["#,
         r#"{"arm":"openai/gpt-4o","target_id":"openai","provider":"openai","model":"gpt-4o","share":"70%","price_source":"table","price_version":"2025-11-01","weight":70,"propensity":0.7},"#,
         r#"{"arm":"anthropic/claude-sonnet-4-20250514","target_id":"anthropic","provider":"anthropic","model":"claude-sonnet-4-20250514","share":"30%","price_source":"table","price_version":"2026-07-26","weight":30,"propensity":0.3}]}],"#,
-        r#""policies":[{"name":"basic-filter","type":"content_filter","action":"flag","on":"request","applies_to":["quality-ab-test"],"categories":["hate"],"threshold":"medium"}],"#,
+        r#""policies":[{"name":"basic-filter","type":"content_filter","action":"flag","on":"request","applies_to":["quality-ab-test"],"categories":["hate"],"threshold":"medium","mode":"realtime"}],"#,
         r#""clients":[{"name":"a","key":"missing"},{"name":"b","key":"present"}],"tls":true"#,
     );
     assert_eq!(head.split_once(',').map(|(_, rest)| rest), Some(expected));

@@ -122,7 +122,7 @@ const fn class(kind: Kind) -> Class {
         | Kind::ClientTooSlow => Class::Request,
         Kind::InvalidApiKey => Class::Key,
         Kind::UnknownModel => Class::Model,
-        Kind::BlockedByPolicy => Class::Policy,
+        Kind::BlockedByPolicy | Kind::AnswerBlockedByPolicy => Class::Policy,
         Kind::TargetUnavailable | Kind::Overloaded | Kind::LogFull | Kind::Draining => Class::Busy,
         Kind::ConnectTooSlow | Kind::SendTooSlow | Kind::FirstByteTooSlow | Kind::IdleTooLong | Kind::TotalTooLong => {
             Class::Slow
@@ -170,6 +170,7 @@ const fn anthropic_type(class: Class) -> &'static str {
 const fn code(kind: Kind) -> &'static str {
     match class(kind) {
         Class::Model => "model_not_found",
+        Class::Policy if matches!(kind, Kind::AnswerBlockedByPolicy) => "output_blocked",
         Class::Policy => "input_blocked",
         Class::Request | Class::Key | Class::Busy | Class::Slow | Class::Server => kind.as_str(),
     }
@@ -234,6 +235,7 @@ mod tests {
             (Kind::InvalidApiKey, "authentication_error", "invalid_api_key", "authentication_error"),
             (Kind::UnknownModel, "invalid_request_error", "model_not_found", "not_found_error"),
             (Kind::BlockedByPolicy, "policy_violation", "input_blocked", "permission_error"),
+            (Kind::AnswerBlockedByPolicy, "policy_violation", "output_blocked", "permission_error"),
             (Kind::NotExpressible, "invalid_request_error", "not_expressible", "invalid_request_error"),
             (Kind::Overloaded, "server_error", "overloaded", "overloaded_error"),
             (Kind::FirstByteTooSlow, "server_error", "first_byte_too_slow", "timeout_error"),

@@ -121,7 +121,7 @@ impl Knowledge {
                 let words = (hit.first(), hit.last());
                 named.extend(classes.map(|class| Term { class: self.lexicon.name(class), words }));
             }
-            say(&String::from_utf8_lossy(&sentence.text), &named);
+            say(String::from_utf8_lossy(&sentence.text).trim_start(), &named);
         };
         reader.push(text, &self.lexicon.words, &mut done);
         reader.finish(&self.lexicon.words, &mut done);

@@ -185,7 +185,8 @@ impl Lexicon {
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
             .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(terms.keys())
+            // Behind a space, so that nothing is begun within a word.
+            .build(terms.keys().map(|term| format!(" {term}")))
             .expect("our own few thousand short terms are far below the automaton's limits");
         let entries = terms.into_values().collect();
         let all_of = |wanted: &[&str]| wanted.iter().fold(0, |all, name| all | class_of(&names, name));
@@ -222,10 +223,7 @@ impl Lexicon {
         let mut at = 0;
         let mut harmless: Span = 0;
         for found in self.automaton.find_overlapping_iter(&sentence.text) {
-            let (start, end) = (found.start(), found.end());
-            if start > 0 && sentence.text[start - 1] != b' ' {
-                continue;
-            }
+            let end = found.end();
             while sentence.words.get(at).is_some_and(|word| (word.end as usize) < end) {
                 at += 1;
             }

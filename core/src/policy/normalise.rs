@@ -11,7 +11,7 @@ use super::fold::{Folded, fold};
 use super::words::Words;
 use crate::limits::{POLICY_SENTENCE_OVERLAP, POLICY_SENTENCE_WORDS, POLICY_WORD_BYTES_MAX};
 
-/// A sentence, or a stretch of one that is too long: plain words with single spaces between them.
+/// A sentence, or a stretch of one that is too long: plain words, each behind a space.
 #[derive(Debug, Default)]
 pub(super) struct Sentence {
     /// The words.
@@ -55,6 +55,9 @@ pub(super) struct Reader {
     candidate: Vec<u8>,
 }
 
+/// Longest word that is looked for across marks.
+const GLUED_BYTES_MAX: usize = 16;
+
 /// What stands between the last word and the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Gap {
@@ -78,12 +81,6 @@ struct Shape {
     digit: bool,
     /// Signs that may stand for letters.
     sign: bool,
-    /// Three equal letters in a row.
-    drawn_out: bool,
-    /// Letters beyond `f`, so that it's no hexadecimal number.
-    beyond_hex: bool,
-    last: u8,
-    run: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,7 +132,11 @@ impl Reader {
         let bytes = text.as_bytes();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            if byte < 128 {
+            if byte.is_ascii_alphabetic() && self.entity.is_none() {
+                let letters = bytes[at..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+                self.letters(&bytes[at..at + letters], words, done);
+                at += letters;
+            } else if byte < 128 {
                 at += 1;
                 if self.entity.is_some() {
                     self.entity_byte(byte, words, done);
@@ -239,25 +240,32 @@ impl Reader {
         let lower = c.to_lowercase().next().unwrap_or(c).encode_utf8(&mut lower);
         self.begin_written();
         self.shape.lookalike = true;
-        self.shape.beyond_hex = true;
         self.word.push(looks_like);
         self.written.extend_from_slice(lower.as_bytes());
         self.end_long_word(words, done);
     }
 
+    /// A run of plain letters: what most text is.
+    fn letters(&mut self, run: &[u8], words: &Words, done: &mut impl FnMut(&mut Sentence)) {
+        if self.word.len() + run.len() >= POLICY_WORD_BYTES_MAX {
+            run.iter().for_each(|letter| self.latin(letter | 0x20, words, done));
+            return;
+        }
+        self.shape.latin = true;
+        self.word.extend(run.iter().map(|letter| letter | 0x20));
+        if self.shape.lookalike || self.shape.letter {
+            self.written.extend(run.iter().map(|letter| letter | 0x20));
+        }
+    }
+
     fn latin(&mut self, letter: u8, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
         self.shape.latin = true;
-        self.shape.beyond_hex |= letter > b'f';
         self.letter(letter, words, done);
     }
 
     fn letter(&mut self, letter: u8, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
-        let shape = &mut self.shape;
-        shape.run = if shape.last == letter { shape.run.saturating_add(1) } else { 1 };
-        shape.drawn_out |= shape.run >= 3;
-        shape.last = letter;
         self.word.push(letter);
-        if shape.lookalike || shape.letter {
+        if self.shape.lookalike || self.shape.letter {
             self.written.push(letter);
         }
         self.end_long_word(words, done);
@@ -297,7 +305,7 @@ impl Reader {
         self.lines = 0;
         let shape = std::mem::take(&mut self.shape);
         let mut word = std::mem::take(&mut self.word);
-        let plain = !(shape.lookalike || shape.letter || shape.digit || shape.sign || shape.drawn_out);
+        let plain = !(shape.lookalike || shape.letter || shape.digit || shape.sign || is_drawn_out(&word));
         if plain {
             self.add(&word, words, done);
         } else {
@@ -324,7 +332,7 @@ impl Reader {
                 // "сор" is a Russian word until it's one that we look for.
                 self.add(if known { &candidate } else { &written }, words, done);
                 self.written = written;
-            } else if shape.digit && !shape.sign && !shape.beyond_hex && !shape.drawn_out {
+            } else if shape.digit && word.iter().all(u8::is_ascii_hexdigit) && !is_drawn_out(word) {
                 // "f00d" and "2024" are numbers.
                 self.add(word, words, done);
             } else if words.undress(word, &mut candidate) {
@@ -409,7 +417,8 @@ impl Reader {
             for word in &self.sentence.words[first..] {
                 joined.extend_from_slice(self.sentence.of(*word));
             }
-            if words.is_severe(&joined) {
+            // Longer ones have no need of a mark to be cut.
+            if joined.len() <= GLUED_BYTES_MAX && words.is_severe(&joined) {
                 self.sentence.replace_from(first, &joined);
                 break;
             }
@@ -462,6 +471,11 @@ impl Reader {
     }
 }
 
+/// Whether it has three equal letters in a row.
+fn is_drawn_out(word: &[u8]) -> bool {
+    word.windows(3).any(|three| three[0] == three[1] && three[1] == three[2])
+}
+
 const fn is_sign(byte: u8) -> bool {
     matches!(byte, b'@' | b'$' | b'!' | b'|' | b'+' | b'*')
 }
@@ -497,9 +511,7 @@ impl Sentence {
     }
 
     fn push(&mut self, word: &[u8], quoted: bool, gap: Gap) {
-        if !self.text.is_empty() {
-            self.text.push(b' ');
-        }
+        self.text.push(b' ');
         // Both bounds of a sentence are far below 2^32.
         let start = self.text.len() as u32;
         self.text.extend_from_slice(word);
@@ -524,6 +536,7 @@ impl Sentence {
     fn keep_last(&mut self, count: usize) {
         let first = self.words.len().saturating_sub(count);
         let Some(&Word { start, .. }) = self.words.get(first) else { return };
+        let start = start.saturating_sub(1);
         self.text.drain(..start as usize);
         self.words.drain(..first);
         for word in &mut self.words {

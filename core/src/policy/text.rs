@@ -63,6 +63,31 @@ impl<'a> Texts<'a> {
     }
 }
 
+/// Every string value at or beneath `value`, which lies in `body`: the name of its field, and what stands between its
+/// quotes.
+pub(super) fn each_string<'a>(body: &'a [u8], value: Value<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    value.strings().filter_map(move |string| {
+        let [b'"', inside @ .., b'"'] = string.raw() else { return None };
+        Some((name_before(body, string.span().start as usize), inside))
+    })
+}
+
+/// Calls `say` with what `inside` stands for, in pieces.
+pub(super) fn push_all(inside: &[u8], say: &mut impl FnMut(&str)) {
+    let mut at = 0;
+    while at < inside.len() {
+        let end = at + plain_len(&inside[at..]);
+        say(std::str::from_utf8(&inside[at..end]).unwrap_or_default());
+        at = end;
+        if at < inside.len() {
+            // What no checked string has stands for itself.
+            let (c, len) = unescape(&inside[at..]).unwrap_or((char::REPLACEMENT_CHARACTER, 1));
+            say(c.encode_utf8(&mut [0; 4]));
+            at += len;
+        }
+    }
+}
+
 /// Pushes what `inside` stands for, up to about `budget` bytes of it; how many bytes of it were read.
 fn push_some(inside: &[u8], budget: usize, known: &Knowledge, scan: &mut Scan) -> usize {
     let mut at = 0;

@@ -218,7 +218,6 @@ mod tests {
             groups: groups.into(),
             policies: Box::default(),
             knowledge: None,
-            policy_settings: Box::default(),
             clients: None,
             tls: None,
             limits: Limits::default(),

@@ -17,6 +17,7 @@ use kt_core::dialect::{self, Crossing, Dialect, Wanted};
 use kt_core::endpoint::Endpoint;
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::head::Known;
+use kt_core::policy::Hearing;
 
 use crate::buffers;
 use crate::meters::SharedMeters;
@@ -66,6 +67,7 @@ pub async fn answer(
     mut answer: Answer,
     mode: Mode,
     heading: &Heading<'_>,
+    hearing: Option<&mut Hearing<'_>>,
     lane: &Lane,
     company: &mut Company<'_>,
 ) -> Result<Relayed, Fault> {
@@ -81,19 +83,27 @@ pub async fn answer(
         None => mode.stream && is_success,
     };
     let note = match mode.way {
-        Way::AsItIs { .. } if is_stream && !is_coded => stream::pass(&mut answer, mode, heading, company).await?,
+        // What can't be read can't be judged, and shall not pass for harmless.
+        Way::AsItIs { .. } if is_coded && is_success && hearing.is_some() => {
+            return Err(Fault::new(Kind::AnswerContentCoded, Phase::FirstByte));
+        }
+        Way::AsItIs { .. } if is_stream && !is_coded => {
+            stream::pass(&mut answer, mode, heading, hearing, company).await?
+        }
         Way::AsItIs { .. } => {
             let watched = (is_success && !is_coded).then_some(mode.endpoint);
-            whole::pass(&mut answer, watched, heading, company).await?
+            whole::pass(&mut answer, watched, heading, hearing, company).await?
         }
         Way::Translated(..) if is_coded => return Err(Fault::new(Kind::AnswerContentCoded, Phase::FirstByte)),
         Way::Translated(..) if is_success && is_stream != mode.stream => {
             let why = if is_stream { "a stream that nobody asked for" } else { "no stream, though one was asked for" };
             return Err(Fault::with(Kind::AnswerNotUnderstood, Phase::FirstByte, why));
         }
-        Way::Translated(..) if is_success && is_stream => stream::pass(&mut answer, mode, heading, company).await?,
+        Way::Translated(..) if is_success && is_stream => {
+            stream::pass(&mut answer, mode, heading, hearing, company).await?
+        }
         Way::Translated(crossing, wanted) => {
-            whole::translate(&mut answer, crossing, wanted, heading, company).await?;
+            whole::translate(&mut answer, crossing, wanted, heading, hearing, company).await?;
             None
         }
     };
@@ -120,6 +130,14 @@ impl Company<'_> {
     fn count_content(&mut self, read_ns: u64, meters: &SharedMeters) {
         if let Some(gap) = self.record.content(read_ns) {
             self.worker.count_gap(meters, gap);
+        }
+    }
+
+    /// Notes what the policies say of what has come of the answer.
+    pub fn heard(&mut self, hearing: Option<&Hearing<'_>>) {
+        if let Some(hearing) = hearing {
+            let judgement = hearing.conclude();
+            self.record.answer_judged(judgement.verdict, &judgement.results);
         }
     }
 

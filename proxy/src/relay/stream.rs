@@ -2,6 +2,7 @@
 
 use kt_core::dialect::{self, Dialect, Naming, Translator};
 use kt_core::fault::{Fault, Kind, Phase};
+use kt_core::policy::Hearing;
 use kt_core::record::Record;
 use kt_core::sse::{self, Event, Splitter};
 use kt_core::tally::UsageSource;
@@ -30,8 +31,10 @@ pub(super) async fn pass(
     answer: &mut Answer,
     mode: Mode,
     heading: &Heading<'_>,
+    mut hearing: Option<&mut Hearing<'_>>,
     company: &mut Company<'_>,
 ) -> Result<Option<Fault>, Fault> {
+    let holds_back = hearing.as_ref().is_some_and(|hearing| hearing.holds_back());
     let framing = heading.framing_of_unknown_length();
     let mut course = Course::new(mode, heading, company);
     let mut events = Events::default();
@@ -39,31 +42,49 @@ pub(super) async fn pass(
     let mut body = Vec::new();
     let mut more = answer.take_read(&mut events.bytes)?;
     loop {
-        let mut went = course.run(&mut events, &mut body, answer.read_ns, &heading.meters, company);
+        let mut went = course.run(&mut events, &mut body, &mut hearing, answer.read_ns, &heading.meters, company);
         if went.is_ok() && more == More::No {
             went = course.end(&events.bytes, heading.client, &mut body, company.record);
+            if let (Ok(()), Some(hearing)) = (&went, &mut hearing) {
+                went = hearing.end();
+            }
+        }
+        match &went {
+            // Nothing of it has been sent, so the client is told as of any other refusal.
+            Err(_) if holds_back => return went.map(|()| None),
+            Err(fault) if fault.kind == Kind::AnswerBlockedByPolicy => {
+                dialect::error_event(heading.client, fault, &mut body);
+            }
+            Err(_) | Ok(()) => {}
         }
         // A torn answer doesn't get its end.
         frame(&mut out, &body, framing, if went.is_ok() { more } else { More::Yes });
         body.clear();
+        if went.is_ok() && (more == More::No || course.has_come_to() == End::Over) {
+            company.heard(hearing.as_deref());
+        }
         if went.is_ok() && more == More::No {
             let note = course.failure();
             return company.pass_last(out, answer, note.as_ref()).await.map(|()| note);
         }
-        if course.has_come_to() == End::Over {
+        if went.is_ok() && course.has_come_to() == End::Over {
             // Many a client looks no further.
             company.draft(answer, None);
         }
-        if !out.is_empty() {
+        if !out.is_empty() && !holds_back {
             out = company.pass(out, answer.read_ns).await?;
         }
         went?;
-        let read = match events.bytes.len() > company.limits.sse_event_bytes_max {
+        let read = match events.bytes.len() > company.limits.sse_event_bytes_max
+            || out.len() > company.limits.answer_bytes_max
+        {
             true => Err(Fault::new(Kind::AnswerTooLarge, Phase::Stream)),
             false => answer.read(&mut events.bytes, company).await,
         };
         more = match read {
             Ok(more) => more,
+            // What is held back has not been judged.
+            Err(fault) if holds_back && course.has_come_to() != End::Over => return Err(fault),
             Err(fault) => match course.has_come_to() {
                 // All has been said: what becomes of the connections now takes nothing away.
                 End::Over => return conclude(fault, out, framing, answer, company).await.map(|()| None),
@@ -102,12 +123,14 @@ impl Course {
         &mut self,
         events: &mut Events,
         body: &mut Vec<u8>,
+        hearing: &mut Option<&mut Hearing<'_>>,
         read_ns: u64,
         meters: &SharedMeters,
         company: &mut Company<'_>,
     ) -> Result<(), Fault> {
         let mut went = Ok(());
         for event in events.whole() {
+            let written = body.len();
             match self.push(&event, body) {
                 Ok(true) => company.count_content(read_ns, meters),
                 Ok(false) => {}
@@ -115,6 +138,14 @@ impl Course {
                     went = Err(fault);
                     break;
                 }
+            }
+            if let Some(hearing) = hearing
+                && let Err(fault) = hear(hearing, &event, self.has_come_to())
+            {
+                // The event that says too much doesn't pass.
+                body.truncate(written);
+                went = Err(fault);
+                break;
             }
         }
         events.forget_whole();
@@ -200,6 +231,17 @@ impl Course {
         if source != UsageSource::None {
             record.vendor_says_usage(usage);
         }
+    }
+}
+
+/// Has an event judged; with the last one, everything.
+fn hear(hearing: &mut Hearing<'_>, event: &Event<'_>, come_to: End) -> Result<(), Fault> {
+    if let Some(data) = &event.data {
+        hearing.event(data)?;
+    }
+    match come_to {
+        End::Open => Ok(()),
+        End::Stopped | End::Over | End::Failed => hearing.end(),
     }
 }
 

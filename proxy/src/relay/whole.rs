@@ -5,6 +5,7 @@ use kt_core::endpoint::Endpoint;
 use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::json::Watch;
 use kt_core::limits::KIB;
+use kt_core::policy::Hearing;
 use kt_core::tally::UsageSource;
 use kt_core::witness;
 
@@ -21,6 +22,7 @@ pub(super) async fn pass(
     answer: &mut Answer,
     watched: Option<Endpoint>,
     heading: &Heading<'_>,
+    hearing: Option<&mut Hearing<'_>>,
     company: &mut Company<'_>,
 ) -> Result<Option<Fault>, Fault> {
     let framing = match (answer.status(), answer.length()) {
@@ -34,6 +36,15 @@ pub(super) async fn pass(
     let mut more = answer.take_read(&mut payload)?;
     if payload.is_empty() && more == More::Yes {
         more = answer.read(&mut payload, company).await?;
+    }
+    // An answer that is judged is held until all of it is there.
+    if let Some(hearing) = hearing.filter(|_| watched.is_some()) {
+        read_whole(answer, &mut payload, more, company).await?;
+        more = More::No;
+        hearing.answer(&payload);
+        let judged = hearing.end();
+        company.heard(Some(hearing));
+        judged?;
     }
     let mut out = heading.head_of(answer, None, framing, company);
     loop {
@@ -55,6 +66,22 @@ pub(super) async fn pass(
     }
 }
 
+/// Reads what is left of an answer.
+async fn read_whole(
+    answer: &mut Answer,
+    payload: &mut Vec<u8>,
+    mut more: More,
+    company: &mut Company<'_>,
+) -> Result<(), Fault> {
+    while more == More::Yes {
+        if payload.len() > company.limits.answer_bytes_max {
+            return Err(Fault::new(Kind::AnswerTooLarge, Phase::Stream));
+        }
+        more = answer.read(payload, company).await?;
+    }
+    Ok(())
+}
+
 /// Notes what was seen, and returns the vendor's own failure.
 fn account(endpoint: Endpoint, watch: &Watch, company: &mut Company<'_>) -> Option<Fault> {
     if let Some(usage) = watch.captured("usage").and_then(|raw| witness::usage(endpoint, raw)) {
@@ -74,16 +101,12 @@ pub(super) async fn translate(
     crossing: Crossing,
     wanted: Wanted,
     heading: &Heading<'_>,
+    hearing: Option<&mut Hearing<'_>>,
     company: &mut Company<'_>,
 ) -> Result<(), Fault> {
     let mut payload = buffers::with_room(0);
-    let mut more = answer.take_read(&mut payload)?;
-    while more == More::Yes {
-        if payload.len() > company.limits.answer_bytes_max {
-            return Err(Fault::new(Kind::AnswerTooLarge, Phase::Stream));
-        }
-        more = answer.read(&mut payload, company).await?;
-    }
+    let more = answer.take_read(&mut payload)?;
+    read_whole(answer, &mut payload, more, company).await?;
     company.record.vendor_finished();
     let mut body = buffers::with_room(payload.len() + KIB);
     if answer.status() < 400 {
@@ -95,6 +118,12 @@ pub(super) async fn translate(
         }
         if let Some(model) = &said.model {
             company.record.vendor_says_model(model);
+        }
+        if let Some(hearing) = hearing {
+            hearing.answer(&body);
+            let judged = hearing.end();
+            company.heard(Some(hearing));
+            judged?;
         }
     } else {
         dialect::translate_error(crossing, answer.status(), &payload, &mut body);

@@ -16,13 +16,13 @@ mod walk;
 
 pub use gateway::{ClientSettings, TlsFiles};
 pub use groups::{ArmSettings, GroupSettings};
-pub use policies::PolicySettings;
 pub use providers::TargetSettings;
 
 use super::complaint::{Code, Complaint, Place, Severity, quote};
 use super::plan::{EventSettings, Fixed, LogSettings};
 use super::tree::{Node, Value};
 use crate::limits::Limits;
+use crate::policy::Policy;
 use providers::Declared;
 use walk::{At, Shape, Walk};
 
@@ -36,7 +36,7 @@ pub struct File {
     /// `model_groups`, in the order of the file; names are unique. `None` when the file does not have the section.
     pub groups: Option<Box<[GroupSettings]>>,
     /// `policies`, in the order of the file; names are unique. `None` when the file does not have the section.
-    pub policies: Option<Box<[PolicySettings]>>,
+    pub policies: Option<Box<[Policy]>>,
     /// `gateway.clients`, in the order of the file; names are unique, and so are the places of their keys. `None` when
     /// whoever reaches the port may ask.
     pub clients: Option<Box<[ClientSettings]>>,

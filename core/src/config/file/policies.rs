@@ -5,42 +5,24 @@ use std::collections::{BTreeSet, HashMap};
 use super::walk::{At, Shape, Walk};
 use crate::config::complaint::{Code, Place, quote};
 use crate::config::tree::Value;
-use crate::policy::{Action, Category, Threshold};
+use crate::policy::pii;
+use crate::policy::{Action, Category, Mode, On, Policy, Rule, Threshold};
 
-/// One `policies[]`: a content filter, the only type there is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicySettings {
-    /// `name`.
-    pub name: Box<str>,
-    /// `action`.
-    pub action: Action,
-    /// `applies_to`: names of groups; empty is all of them.
-    pub applies_to: Box<[Box<str>]>,
-    /// `config.categories`, or all; no duplicates.
-    pub categories: Box<[Category]>,
-    /// `config.threshold`, or medium.
-    pub threshold: Threshold,
+const POLICY: Shape<'_> = Shape { keys: &["name", "type", "action", "on", "applies_to", "config"], later: &[] };
+const CONTENT_FILTER: Shape<'_> = Shape { keys: &["categories", "threshold", "mode"], later: &[] };
+const PII: Shape<'_> = Shape { keys: &["types", "mode"], later: &[] };
+
+/// `policies[].type`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    ContentFilter,
+    Pii,
 }
 
-impl PolicySettings {
-    /// Whether requests to this group are judged by it.
-    pub fn applies_to(&self, group: &str) -> bool {
-        self.applies_to.is_empty() || self.applies_to.iter().any(|name| &**name == group)
-    }
-}
-
-const POLICY: Shape<'_> = Shape { keys: &["name", "type", "action", "on", "applies_to", "config"], later: &["mode"] };
-const CONTENT_FILTER: Shape<'_> = Shape { keys: &["categories", "threshold"], later: &[] };
-
-const ACTION_WORDS: &[(&str, Action)] =
-    &[(Action::Flag.as_str(), Action::Flag), (Action::Block.as_str(), Action::Block)];
+const TYPE_WORDS: &[(&str, Type)] = &[("content_filter", Type::ContentFilter), ("pii", Type::Pii)];
 
 impl Walk<'_> {
-    pub(super) fn policies<'t>(
-        &mut self,
-        at: &At<'_, 't>,
-        groups: Option<&At<'_, 't>>,
-    ) -> Option<Box<[PolicySettings]>> {
+    pub(super) fn policies<'t>(&mut self, at: &At<'_, 't>, groups: Option<&At<'_, 't>>) -> Option<Box<[Policy]>> {
         let groups: BTreeSet<&str> = if let Some(Value::List(items)) = groups.map(|groups| &groups.node.value) {
             items.iter().filter_map(|item| item.node.text_of("name")).collect()
         } else {
@@ -60,7 +42,7 @@ impl Walk<'_> {
         at: &At<'_, 't>,
         groups: &BTreeSet<&str>,
         names: &mut HashMap<&'t str, Place>,
-    ) -> Option<PolicySettings> {
+    ) -> Option<Policy> {
         if !self.is_map(at, &POLICY) {
             return None;
         }
@@ -70,22 +52,54 @@ impl Walk<'_> {
             Some(name)
         });
         let kind = self
-            .need(at, "type", "write type: content_filter")
-            .and_then(|at| self.word(&at, "policy type", &[("content_filter", ())], &["external_moderation", "pii"]));
-        let action = self
-            .need(at, "action", "write action: flag or action: block")
-            .and_then(|at| self.word(&at, "action", ACTION_WORDS, &[]));
-        if let Some(on) = at.get("on") {
-            self.word(&on, "phase", &[("request", ())], &["response", "both"]);
-        }
+            .need(at, "type", "write type: content_filter or type: pii")
+            .and_then(|at| self.word(&at, "policy type", TYPE_WORDS, &["external_moderation"]));
+        let action = self.need(at, "action", "write action: flag or action: block").and_then(|at| {
+            let words: Vec<_> = Action::ALL.iter().map(|&action| (action.as_str(), action)).collect();
+            self.word(&at, "action", &words, &[])
+        });
+        let on = match at.get("on") {
+            Some(at) => {
+                let words: Vec<_> = On::ALL.iter().map(|&on| (on.as_str(), on)).collect();
+                self.word(&at, "phase", &words, &[])
+            }
+            None => Some(On::Request),
+        };
         let applies_to = at.get("applies_to").map_or(Some(Box::default()), |at| self.applies_to(&at, groups));
         // Of an unknown type, nobody knows the config.
-        kind?;
-        let (categories, threshold) = match at.get("config") {
-            Some(config) => self.content_filter(&config)?,
-            None => (Category::ALL.into(), Threshold::Medium),
+        let kind = kind?;
+        if action == Some(Action::Redact) {
+            self.redaction(at, kind, on);
+        }
+        let config = at.get("config");
+        let (rule, mode) = match kind {
+            Type::ContentFilter => match config {
+                Some(config) => self.content_filter(&config)?,
+                None => (Rule::ContentFilter { categories: Category::ALL.into(), threshold: Threshold::Medium }, None),
+            },
+            Type::Pii => match config {
+                Some(config) => self.pii(&config)?,
+                None => (Rule::Pii { kinds: pii::Kind::ALL.into() }, None),
+            },
         };
-        Some(PolicySettings { name: name?.into(), action: action?, applies_to: applies_to?, categories, threshold })
+        let mode = mode.unwrap_or_default();
+        Some(Policy { name: name?.into(), action: action?, on: on?, applies_to: applies_to?, mode, rule })
+    }
+
+    /// What is taken out has a place of its own, and an answer that has begun can't be changed.
+    fn redaction(&mut self, at: &At<'_, '_>, kind: Type, on: Option<On>) {
+        if kind != Type::Pii
+            && let Some(action) = at.get("action")
+        {
+            self.say(Code::NotAvailable, &action, "only a policy of type pii can redact").suggestion =
+                Some("write action: flag or action: block".to_owned());
+        }
+        if on != Some(On::Request)
+            && let Some(on) = at.get("on")
+        {
+            self.say(Code::NotAvailable, &on, "answers can be flagged and blocked, not redacted").suggestion =
+                Some("write on: request, and a second policy for answers".to_owned());
+        }
     }
 
     fn applies_to(&mut self, at: &At<'_, '_>, groups: &BTreeSet<&str>) -> Option<Box<[Box<str>]>> {
@@ -108,7 +122,7 @@ impl Walk<'_> {
         Some(names.into())
     }
 
-    fn content_filter(&mut self, at: &At<'_, '_>) -> Option<(Box<[Category]>, Threshold)> {
+    fn content_filter(&mut self, at: &At<'_, '_>) -> Option<(Rule, Option<Mode>)> {
         if !self.is_map(at, &CONTENT_FILTER) {
             return None;
         }
@@ -123,7 +137,40 @@ impl Walk<'_> {
             Some(at) => self.categories(&at),
             None => Some(Category::ALL.into()),
         };
-        Some((categories?, threshold?))
+        let mode = self.mode(at);
+        Some((Rule::ContentFilter { categories: categories?, threshold: threshold? }, mode))
+    }
+
+    fn pii(&mut self, at: &At<'_, '_>) -> Option<(Rule, Option<Mode>)> {
+        if !self.is_map(at, &PII) {
+            return None;
+        }
+        let kinds = match at.get("types") {
+            Some(list) => {
+                let items = self.list(&list)?;
+                if items.is_empty() {
+                    self.say(Code::EmptyList, &list, "a policy of type pii needs at least one type").suggestion =
+                        Some("leave it out, and all types are looked for".to_owned());
+                }
+                let words: Vec<_> = pii::Kind::ALL.iter().map(|&kind| (kind.as_str(), kind)).collect();
+                let mut kinds = Vec::with_capacity(items.len());
+                let mut places = HashMap::new();
+                for item in items {
+                    let at = list.item(item);
+                    let Some(kind) = self.word(&at, "type", &words, &[]) else { continue };
+                    self.unique(&at, "type", kind.as_str(), &mut places);
+                    kinds.push(kind);
+                }
+                kinds.into()
+            }
+            None => pii::Kind::ALL.into(),
+        };
+        Some((Rule::Pii { kinds }, self.mode(at)))
+    }
+
+    fn mode(&mut self, at: &At<'_, '_>) -> Option<Mode> {
+        let words: Vec<_> = Mode::ALL.iter().map(|&mode| (mode.as_str(), mode)).collect();
+        at.get("mode").and_then(|at| self.word(&at, "mode", &words, &[]))
     }
 
     fn categories(&mut self, list: &At<'_, '_>) -> Option<Box<[Category]>> {

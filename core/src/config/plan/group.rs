@@ -6,9 +6,10 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{Plan, hex};
-use crate::config::file::{ArmSettings, GroupSettings, PolicySettings, TargetSettings};
+use crate::config::file::{ArmSettings, GroupSettings, TargetSettings};
 use crate::cost::{Prices, Pricing};
 use crate::limits::BLOCK_SLOTS_MAX;
+use crate::policy::{On, Policy, Rule};
 use crate::route::{Place, round_of};
 use crate::stats::measure::Measure;
 
@@ -211,7 +212,7 @@ pub(super) fn arm_by_model(groups: &[Group]) -> HashMap<Box<str>, (usize, usize)
 
 /// What the experiment is, as 16 hex digits of a SHA-256. Every text goes in behind its length and every list behind
 /// its count, so that different experiments are different inputs.
-pub(super) fn epoch(group: &GroupSettings, targets: &[TargetSettings], policies: &[PolicySettings]) -> Box<str> {
+pub(super) fn epoch(group: &GroupSettings, targets: &[TargetSettings], policies: &[Policy]) -> Box<str> {
     let mut hash = Sha256::new();
     let text = |hash: &mut Sha256, text: &str| {
         hash.update((text.len() as u64).to_le_bytes());
@@ -229,15 +230,26 @@ pub(super) fn epoch(group: &GroupSettings, targets: &[TargetSettings], policies:
         }
         hash.update(arm.weight.to_le_bytes());
     }
-    let applying: Vec<&PolicySettings> = policies.iter().filter(|policy| policy.applies_to(&group.name)).collect();
+    let applying: Vec<&Policy> = policies.iter().filter(|policy| policy.applies_to(&group.name)).collect();
     count(&mut hash, applying.len());
     for policy in applying {
-        for part in [&policy.name, "content_filter", policy.action.as_str(), policy.threshold.as_str()] {
+        let (more, words): (&str, Vec<&str>) = match &policy.rule {
+            Rule::ContentFilter { categories, threshold } => {
+                (threshold.as_str(), categories.iter().map(|category| category.as_str()).collect())
+            }
+            Rule::Pii { kinds } => ("", kinds.iter().map(|kind| kind.as_str()).collect()),
+        };
+        for part in [&policy.name, policy.kind(), policy.action.as_str(), more] {
             text(&mut hash, part);
         }
-        count(&mut hash, policy.categories.len());
-        for category in &policy.categories {
-            text(&mut hash, category.as_str());
+        count(&mut hash, words.len());
+        for word in words {
+            text(&mut hash, word);
+        }
+        // Epochs of policies that judge requests are older than those words.
+        if policy.on != On::Request {
+            text(&mut hash, policy.on.as_str());
+            text(&mut hash, policy.mode.as_str());
         }
     }
     text(&mut hash, group.strategy.as_str());

@@ -3,8 +3,8 @@
 use super::{Group, Plan, Target};
 use crate::clients::Clients;
 use crate::config::complaint::{push, push_json_list, push_json_text};
-use crate::config::file::PolicySettings;
 use crate::limits::Limits;
+use crate::policy::{Policy, Rule};
 
 impl Plan {
     /// The plan as one JSON object, without secrets: what `GET /config` answers on the admin socket.
@@ -16,7 +16,7 @@ impl Plan {
         out.push_str(",\"model_groups\":");
         push_json_list(&mut out, &self.groups, |out, group| self.push_group(out, group));
         out.push_str(",\"policies\":");
-        push_json_list(&mut out, &self.policy_settings, push_policy);
+        push_json_list(&mut out, &self.policies, push_policy);
         out.push_str(",\"clients\":");
         push_clients(&mut out, self.clients.as_ref());
         push(&mut out, format_args!(",\"tls\":{}", self.tls.is_some()));
@@ -76,17 +76,32 @@ fn push_target(out: &mut String, target: &Target) {
     out.push('}');
 }
 
-fn push_policy(out: &mut String, policy: &PolicySettings) {
+fn push_policy(out: &mut String, policy: &Policy) {
     push_fields(
         out,
-        &[("name", &policy.name), ("type", "content_filter"), ("action", policy.action.as_str()), ("on", "request")],
+        &[
+            ("name", &policy.name),
+            ("type", policy.kind()),
+            ("action", policy.action.as_str()),
+            ("on", policy.on.as_str()),
+        ],
     );
     out.push_str(",\"applies_to\":");
     push_json_list(out, &policy.applies_to, |out, name| push_json_text(out, name));
-    out.push_str(",\"categories\":");
-    push_json_list(out, &policy.categories, |out, category| push_json_text(out, category.as_str()));
-    out.push_str(",\"threshold\":");
-    push_json_text(out, policy.threshold.as_str());
+    match &policy.rule {
+        Rule::ContentFilter { categories, threshold } => {
+            out.push_str(",\"categories\":");
+            push_json_list(out, categories, |out, category| push_json_text(out, category.as_str()));
+            out.push_str(",\"threshold\":");
+            push_json_text(out, threshold.as_str());
+        }
+        Rule::Pii { kinds } => {
+            out.push_str(",\"types\":");
+            push_json_list(out, kinds, |out, kind| push_json_text(out, kind.as_str()));
+        }
+    }
+    out.push_str(",\"mode\":");
+    push_json_text(out, policy.mode.as_str());
     out.push('}');
 }
 

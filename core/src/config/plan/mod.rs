@@ -23,7 +23,7 @@ pub use target::{BaseUrl, Provider, StreamUsage, Target, Timeouts};
 pub(super) use group::{block_of, split};
 
 use super::complaint::push;
-use super::file::{ClientSettings, File, PolicySettings, TlsFiles};
+use super::file::{ClientSettings, File, TlsFiles};
 use crate::clients::{Clients, SharedKey};
 use crate::limits::Limits;
 use crate::policy::{Knowledge, Policy};
@@ -49,8 +49,6 @@ pub struct Plan {
     pub policies: Box<[Policy]>,
     /// What content filters know, if there is one; the same as in the plan before.
     pub knowledge: Option<Arc<Knowledge>>,
-    /// The same policies as configured, for who wants to read them; judging is [`Plan::policies`]' business.
-    pub policy_settings: Box<[PolicySettings]>,
     /// Who may ask for a model; `None` is whoever reaches the port.
     pub clients: Option<Clients>,
     /// What the listener shows its clients; `None` is a listener without TLS.
@@ -121,7 +119,7 @@ impl Plan {
         dice: &mut dyn FnMut() -> u64,
     ) -> Result<Self, SharedKey> {
         let target_settings = file.targets.as_deref().unwrap_or_default();
-        let policy_settings = file.policies.as_deref().unwrap_or_default();
+        let policies = file.policies.as_deref().unwrap_or_default();
         let targets = target_settings.iter().map(|target| resolve_target(target, secret)).collect();
         let named_keys = |client: &ClientSettings| (client.name.clone(), secret(&client.key));
         let clients = file.clients.as_ref().map(|all| Clients::new(all.iter().map(named_keys))).transpose()?;
@@ -130,7 +128,7 @@ impl Plan {
         let groups: Box<[Group]> = group_settings
             .iter()
             .map(|group| {
-                let epoch = epoch(group, target_settings, policy_settings);
+                let epoch = epoch(group, target_settings, policies);
                 let place = place(previous, &group.name, &epoch).unwrap_or_else(|| Arc::new(Place::new(dice())));
                 resolve_group(group, &mut pricing, epoch, place)
             })
@@ -141,9 +139,8 @@ impl Plan {
             group_by_name: groups.iter().enumerate().map(|(i, group)| (group.name.clone(), i)).collect(),
             arm_by_model: arm_by_model(&groups),
             groups,
-            policies: policy_settings.iter().map(resolve_policy).collect(),
-            knowledge: knowledge(previous, policy_settings),
-            policy_settings: policy_settings.into(),
+            policies: policies.into(),
+            knowledge: knowledge(previous, policies),
             clients,
             tls: file.tls.clone(),
             limits: file.limits.clone(),
@@ -159,15 +156,10 @@ impl Plan {
     }
 }
 
-fn resolve_policy(policy: &PolicySettings) -> Policy {
-    let PolicySettings { name, action, applies_to, categories, threshold } = policy.clone();
-    Policy::content_filter(name, action, applies_to, categories, threshold)
-}
-
 /// What content filters know takes some milliseconds to read, so a reload takes it over.
-fn knowledge(previous: Option<&Plan>, policies: &[PolicySettings]) -> Option<Arc<Knowledge>> {
+fn knowledge(previous: Option<&Plan>, policies: &[Policy]) -> Option<Arc<Knowledge>> {
     let known = || previous.and_then(|plan| plan.knowledge.clone()).unwrap_or_else(|| Arc::new(Knowledge::new()));
-    (!policies.is_empty()).then(known)
+    policies.iter().any(Policy::is_content_filter).then(known)
 }
 
 /// 12 lower-case hex digits of the SHA-256 over the files' bytes, one after another.

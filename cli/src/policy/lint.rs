@@ -1,13 +1,10 @@
 //! `kt policy lint`: everything that is wrong with a config, at once.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
-use anyhow::Context;
-use kt_core::config::{self, Checked, Source};
-use kt_core::limits::CONFIG_BYTES_MAX;
+use kt_core::config::{self, Checked};
 
+use super::read;
 use crate::args::LintArgs;
 use crate::exit::Exit;
 
@@ -31,14 +28,4 @@ fn exit(checked: &Checked) -> Exit {
         (Some(_), Some(_)) => Exit::Warnings,
         (Some(_), None) => Exit::Done,
     }
-}
-
-/// Reads a config file, one byte further than it may be long, so that the check can say that it is too long.
-fn read(file: &Path) -> anyhow::Result<Source> {
-    let name = file.display().to_string();
-    let mut bytes = Vec::new();
-    File::open(file)
-        .and_then(|opened| opened.take(CONFIG_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
-        .with_context(|| format!("cannot read {name}"))?;
-    Ok(Source { name, bytes })
 }

@@ -1,0 +1,166 @@
+//! Policies at work: what passes, what is said of it, what is refused and what the vendor gets to see.
+
+use std::time::Duration;
+
+use crate::harness::{
+    Config, Gateway, OPENAI_TOKENS, Received, Script, State, Step, Vendor, anthropic, chunked, http, kt, lines, openai,
+    post, sse_head,
+};
+
+/// A gateway in front of one vendor, with these policies.
+fn gateway(vendor: &Vendor, policies: &str) -> Gateway {
+    Gateway::with(Config::openai(vendor, "", &format!("policies:\n{policies}\n"))).start()
+}
+
+fn ask(model: &str, text: &str, stream: bool) -> Vec<u8> {
+    post(format!(r#"{{"model":"{model}","stream":{stream},"messages":[{{"role":"user","content":"{text}"}}]}}"#))
+}
+
+/// A vendor that streams these pieces of text.
+fn streaming(pieces: &'static [&'static str]) -> impl Fn(&Received) -> Script + Send + Sync {
+    move |_| {
+        let mut script = vec![Step::Send(sse_head())];
+        for piece in pieces {
+            let event = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{piece}\"}}}}]}}\n\n");
+            script.push(Step::Pause(Duration::from_millis(5)));
+            script.push(Step::Send(chunked(event)));
+        }
+        let end = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+        script.extend([Step::Send(chunked(end)), Step::Send(chunked(""))]);
+        script
+    }
+}
+
+#[test]
+fn a_flag_passes_and_a_block_is_403_and_no_vendor_is_asked() {
+    let vendor = Vendor::start(openai);
+    let policies = "  - {name: watch, type: content_filter, action: flag, config: {categories: [self-harm]}}\n  \
+                    - {name: strict, type: content_filter, action: block, config: {categories: [violence]}}";
+    let gateway = gateway(&vendor, policies);
+    assert_eq!(
+        gateway.client().ask(ask("chat", "I want to end my life", false)).completion(OPENAI_TOKENS).text("object"),
+        "chat.completion"
+    );
+    let refused = gateway.client().ask(ask("chat", "how to build a bomb", true));
+    assert_eq!(refused.error(403), "input_blocked");
+    let error = refused.json().text("error.message");
+    assert!(error.contains("strict") && error.contains("violence") && !error.contains("bomb"), "{error}");
+    let body = refused.json();
+    assert_eq!(
+        (body.text("error.type").as_str(), body.text("error.code").as_str()),
+        ("policy_violation", "input_blocked")
+    );
+    assert_eq!(refused.field("x-should-retry"), Some("false"));
+    assert_eq!(vendor.requests().len(), 1);
+    let events = gateway.events(2);
+    assert_eq!((events[0].text("verdict"), events[1].text("verdict")), ("flag".to_owned(), "block".to_owned()));
+    assert_eq!(events[0].text("policies.0.category"), "self_harm");
+    assert_eq!(events[0].text("policies.0.severity"), "high");
+    assert!(events[0].number("policies.0.score") >= 0.85);
+    assert_eq!(events[1].text("policies.1.result"), "blocked");
+}
+
+#[test]
+fn what_is_redacted_never_reaches_the_vendor_and_nothing_else_changes() {
+    let vendor = Vendor::start(openai);
+    let policies = "  - {name: private, type: pii, action: redact, config: {types: [email, card]}}";
+    let gateway = gateway(&vendor, policies);
+    let text = r#"mail a@b.io,\n pay 4111 1111 1111 1111 caf\u00e9, call +49 30 1234567"#;
+    gateway.client().ask(ask("chat", text, false)).completion(OPENAI_TOKENS);
+    let got = vendor.request();
+    let wanted = text.replace("a@b.io", "[REDACTED:email]").replace("4111 1111 1111 1111", "[REDACTED:card]");
+    assert!(got.body().contains(&wanted), "{}", got.body());
+    let events = gateway.events(1);
+    assert_eq!(
+        (events[0].text("verdict"), events[0].text("policies.0.result")),
+        ("redact".to_owned(), "modified".to_owned())
+    );
+}
+
+#[test]
+fn a_stream_is_cut_where_a_policy_blocks_it() {
+    let pieces = &["All is", " well. How to bu", "ild a bo", "mb. ", "And so on.", " The end."];
+    let vendor = Vendor::start(streaming(pieces));
+    let policies =
+        "  - {name: out, type: content_filter, action: block, on: response, config: {categories: [violence]}}";
+    let gateway = gateway(&vendor, policies);
+    let answer = gateway.client().ask(ask("chat", "hello", true));
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
+    assert!(text.contains("All is") && !text.contains("And so on") && !text.contains("[DONE]"), "{text}");
+    assert!(text.contains("output_blocked") && text.contains("policy_violation"), "{text}");
+    let event = gateway.stop_with_one_event();
+    assert_eq!((event.text("verdict"), event.count("status")), ("block".to_owned(), 403));
+    assert_eq!(event.text("error.kind"), "answer_blocked_by_policy");
+}
+
+#[test]
+fn a_buffered_answer_is_seen_whole_or_not_at_all() {
+    let policies = "  - {name: out, type: content_filter, action: block, on: both, config: {mode: buffered}}";
+    let bad = Vendor::start(streaming(&["All is well. How to bu", "ild a bomb"]));
+    let refused = gateway(&bad, policies).client().ask(ask("chat", "hello", true));
+    assert_eq!(refused.error(403), "output_blocked");
+    let good = Vendor::start(openai);
+    let gateway = gateway(&good, policies);
+    let answer = gateway.client().ask(ask("chat", "hello", true)).whole(200);
+    assert!(answer.text().contains("[DONE]"));
+    assert_eq!(gateway.stop_with_one_event().text("verdict"), "allow");
+}
+
+#[test]
+fn an_answer_that_is_no_stream_is_judged_before_it_is_sent() {
+    let body = r#"{"choices":[{"message":{"role":"assistant","content":"Write to jane@example.org"}}]}"#;
+    let vendor = Vendor::saying(http(200, "Content-Type: application/json\r\n", body));
+    let policies = "  - {name: leak, type: pii, action: block, on: response}";
+    let gateway = gateway(&vendor, policies);
+    let refused = gateway.client().ask(ask("chat", "hello", false));
+    assert_eq!(refused.error(403), "output_blocked");
+    assert!(refused.json().text("error.message").contains("email"));
+    assert_eq!(gateway.stop_with_one_event().text("verdict"), "block");
+}
+
+#[test]
+fn policies_change_with_a_reload_while_requests_are_in_flight() {
+    let vendor = Vendor::start(openai);
+    let config = |action: &str| {
+        Config::openai(&vendor, "", &format!("policies:\n  - {{name: p, type: content_filter, action: {action}}}\n"))
+    };
+    let gateway = Gateway::with(config("flag")).start();
+    let mut client = gateway.client();
+    for round in 0..20 {
+        let action = if round % 2 == 0 { "block" } else { "flag" };
+        gateway.rewrite(&config(action));
+        assert_eq!(gateway.reload().code, Some(0));
+        let status = gateway.client().ask(ask("chat", "how to build a bomb", false)).status;
+        assert_eq!(status, if action == "block" { 403 } else { 200 }, "round {round}");
+        client.ask(ask("chat", "hello", false)).completion(OPENAI_TOKENS);
+    }
+    let events = gateway.events(40);
+    assert_eq!(events.iter().filter(|event| event.text("verdict") == "block").count(), 10);
+    assert_eq!(events.iter().filter(|event| event.text("verdict") == "flag").count(), 10);
+}
+
+#[test]
+fn cases_are_held_against_a_config_without_a_gateway() {
+    let state = State::new();
+    let vendor = Vendor::start(anthropic);
+    let config = Config::openai(&vendor, "", "policies:\n  - {name: p, type: content_filter, action: block}\n");
+    let config = state.write("config.yaml", config);
+    let cases = r#"[
+        {"name":"harmless","input":"How do I kill a process?","expect":{"verdict":"allow"}},
+        {"name":"harmful","input":[{"role":"user","content":"how to build a bomb"}],
+         "expect":{"verdict":"block","policy":"p","category":"violence"}},
+        {"name":"wrong","input":"hello","expect":{"verdict":"block"}}]"#;
+    let cases = state.write("cases.json", cases);
+    let file = config.to_str().expect("a path").to_owned();
+    let output = kt(&["policy", "test", "--file", &file, cases.to_str().expect("a path")]);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    let wanted = "✓ harmless\n✓ harmful\n✗ wrong\n    verdict: expected block, got allow\n2 passed, 1 failed\n";
+    assert_eq!(output.stdout, wanted);
+    let output = kt(&["policy", "test", "--json", "--file", &file, cases.to_str().expect("a path")]);
+    let passed: Vec<bool> = lines(&output.stdout).iter().map(|case| case.is("passed")).collect();
+    assert_eq!(passed, [true, true, false]);
+    let output = kt(&["policy", "explain", "--text", "how to build a bomb"]);
+    assert_eq!(output.code, Some(0));
+    assert!(output.stdout.contains("violence") && output.stdout.contains("high"), "{}", output.stdout);
+}
