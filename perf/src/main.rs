@@ -1,17 +1,22 @@
-//! `kt-lab`: the lab's parts from the command line, each by itself.
+//! `kt-lab`: the lab's parts from the command line, each by itself, and the comparison that uses them all.
+
+mod compare;
 
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
 use kt_core::dialect::{self, Dialect};
 use kt_lab::cpu::{Usage, resident_bytes};
-use kt_lab::load::{self, Check, Load, Outcome, Pattern, Question, Target, Verdict};
-use kt_lab::pump;
+use kt_lab::load::{Check, Load, Outcome, Pattern, Question, Target, Verdict};
+use kt_lab::rig::Rig;
 use kt_lab::vendor::LogNormal;
 use kt_lab::vendor::quick::{Delay, QuickVendor, Settings, whole_body};
+use kt_lab::{cores, pump};
+
+use compare::{CompareArgs, InstallArgs};
 
 /// Measures gateways, and what stands around them.
 #[derive(Debug, Parser)]
@@ -23,6 +28,10 @@ enum Args {
     Vendor(VendorArgs),
     /// Ask, check every answer, and say what came of it.
     Load(LoadArgs),
+    /// Measure all gateways that are installed, side by side.
+    Compare(CompareArgs),
+    /// Install the peers that aren't there yet.
+    Install(InstallArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -113,11 +122,13 @@ struct LoadArgs {
 fn main() -> anyhow::Result<()> {
     match Args::parse() {
         Args::Pump(args) => {
+            kt_lab::raise_open_files()?;
             let listener = kt_lab::listen(args.listen).context("cannot listen")?;
             println!("listening on {}", listener.local_addr()?);
             Ok(pump::run(&listener, args.to)?)
         }
         Args::Vendor(args) => {
+            kt_lab::raise_open_files()?;
             let listener = kt_lab::listen(args.listen).context("cannot listen")?;
             let vendor = QuickVendor::start(listener, args.answers.settings())?;
             println!("listening on {}", vendor.address());
@@ -126,6 +137,8 @@ fn main() -> anyhow::Result<()> {
             }
         }
         Args::Load(args) => ask(&args),
+        Args::Compare(args) => compare::run(&args),
+        Args::Install(args) => compare::install(&args),
     }
 }
 
@@ -146,16 +159,11 @@ impl AnswerArgs {
 }
 
 fn ask(args: &LoadArgs) -> anyhow::Result<()> {
+    kt_lab::raise_open_files()?;
     let settings = args.answers.settings();
-    let listener = match (args.vendor, args.to) {
-        (None, Some(_)) => None,
-        (address, _) => Some(kt_lab::listen(address.unwrap_or(([127, 0, 0, 1], 0).into()))?),
-    };
-    let address = match (args.to, &listener) {
-        (Some(address), _) => address,
-        (None, Some(listener)) => listener.local_addr()?,
-        (None, None) => bail!("nobody to ask"),
-    };
+    let vendor = args.vendor.or_else(|| args.to.is_none().then_some(SocketAddr::from(([127, 0, 0, 1], 0))));
+    let rig = Rig::start(vendor.map(|address| (address, settings.clone())).into_iter().collect(), cores::allowed()?)?;
+    let address = args.to.or(rig.vendors().first().copied()).context("nobody to ask")?;
     let fields = args.field.iter().map(|field| field.split_once(':').context("a field is NAME: VALUE"));
     let fields = fields.map(|field| field.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())));
     let path = match settings.dialect {
@@ -184,10 +192,7 @@ fn ask(args: &LoadArgs) -> anyhow::Result<()> {
         question: Question::of_bytes(args.body, args.stream),
         check: if args.exact { Check::Exact { events, before, after } } else { Check::Stamped { events } },
     };
-    let loading = load::start_beside(load, move |engine, pacer| match listener {
-        Some(listener) => kt_lab::vendor::quick::open(listener, &settings, engine, pacer.clone()),
-        None => Ok(()),
-    })?;
+    let loading = rig.load(load);
     pause(args.warm_up);
     let read = || args.pid.iter().map(|&pid| Usage::of_tree(pid)).collect::<Result<Vec<_>, _>>();
     let count = || {

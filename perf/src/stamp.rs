@@ -15,8 +15,8 @@ const MARK: &[u8] = b"kt-stamp:";
 /// Hexadecimal digits of each number.
 const DIGITS: usize = 16;
 
-/// Length of what [`write_ask`] writes.
-pub const ASK_BYTES: usize = ASK.len() + DIGITS;
+/// Length of what [`Ask::write`] writes.
+pub const ASK_BYTES: usize = ASK.len() + 4 * DIGITS + 1;
 /// Length of what [`Stamp::write`] writes.
 pub const STAMP_BYTES: usize = MARK.len() + 4 * DIGITS + 1;
 
@@ -33,23 +33,55 @@ pub struct Stamp {
     pub sent_ns: u64,
 }
 
-/// Writes a request's number, to be read by [`read_ask`].
-pub fn write_ask(out: &mut Vec<u8>, ask: u64) {
-    out.extend_from_slice(ASK);
-    out.extend_from_slice(&hex(ask));
+/// What a request says of itself: its number, and how it would like to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Its number.
+    pub number: u64,
+    /// How; `None` leaves it to the vendor's own settings.
+    pub wish: Option<Wish>,
 }
 
-/// Writes another number in the place of one that [`write_ask`] wrote at `at`.
-pub fn overwrite_ask(out: &mut [u8], at: usize, ask: u64) {
-    out[at + ASK.len()..at + ASK_BYTES].copy_from_slice(&hex(ask));
+/// How an answer is to come: one vendor so serves every case of a measurement, through a gateway that knows of one vendor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Time to the answer, or to its first event.
+    pub delay_us: u64,
+    /// Content events of a stream.
+    pub events: u64,
+    /// Time from each to the next.
+    pub gap_us: u64,
 }
 
-/// The number of a request, by its body. It stands near the front or not at all: a prompt may be long.
-pub fn read_ask(body: &[u8]) -> Option<u64> {
-    const FRONT_BYTES: usize = 2_048;
-    let front = &body[..body.len().min(FRONT_BYTES)];
-    let at = memmem::find(front, ASK)? + ASK.len();
-    unhex(front.get(at..at + DIGITS)?)
+impl Ask {
+    /// Writes it, to be read by [`Ask::read`].
+    pub fn write(self, out: &mut Vec<u8>) {
+        // No time is as long as all ones say: that is no wish.
+        let none = Wish { delay_us: u64::MAX, events: u64::MAX, gap_us: u64::MAX };
+        let Wish { delay_us, events, gap_us } = self.wish.unwrap_or(none);
+        out.extend_from_slice(ASK);
+        for number in [self.number, delay_us, events, gap_us] {
+            out.extend_from_slice(&hex(number));
+        }
+        out.push(b';');
+    }
+
+    /// Changes the number of one that was written at `at`.
+    pub fn renumber(out: &mut [u8], at: usize, number: u64) {
+        out[at + ASK.len()..at + ASK.len() + DIGITS].copy_from_slice(&hex(number));
+    }
+
+    /// Reads that of a request, by its body. It stands near the front or not at all: a prompt may be long.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        const FRONT_BYTES: usize = 2_048;
+        let front = &body[..body.len().min(FRONT_BYTES)];
+        let at = memmem::find(front, ASK)?;
+        let mut numbers = front.get(at + ASK.len()..at + ASK_BYTES - 1)?.chunks(DIGITS).map(unhex);
+        let mut next = || numbers.next()?;
+        let (number, delay_us, events, gap_us) = (next()?, next()?, next()?, next()?);
+        let wish = (delay_us != u64::MAX).then_some(Wish { delay_us, events, gap_us });
+        Some(Self { number, wish })
+    }
 }
 
 impl Stamp {
@@ -103,15 +135,18 @@ mod tests {
 
     #[test]
     fn a_request_carries_its_number_which_can_be_changed() {
-        let mut body = br#"{"messages":[{"content":""#.to_vec();
-        let at = body.len();
-        write_ask(&mut body, 3);
-        body.extend_from_slice(b" and the rest");
-        assert_eq!(read_ask(&body), Some(3));
-        overwrite_ask(&mut body, at, u64::MAX - 1);
-        assert_eq!(read_ask(&body), Some(u64::MAX - 1));
-        for (body, what) in [(&b"kt-ask:12"[..], "cut"), (b"kt-ask:000000000000000g", "no digits"), (b"", "nothing")] {
-            assert_eq!(read_ask(body), None, "{what}");
+        for wish in [None, Some(Wish { delay_us: 1, events: 100, gap_us: 20_000 })] {
+            let mut body = br#"{"messages":[{"content":""#.to_vec();
+            let at = body.len();
+            Ask { number: 3, wish }.write(&mut body);
+            assert_eq!(body.len(), at + ASK_BYTES);
+            body.extend_from_slice(b" and the rest");
+            assert_eq!(Ask::read(&body), Some(Ask { number: 3, wish }));
+            Ask::renumber(&mut body, at, u64::MAX - 1);
+            assert_eq!(Ask::read(&body), Some(Ask { number: u64::MAX - 1, wish }));
+        }
+        for (body, what) in [(&b"kt-ask:12"[..], "cut"), (&[b'g'; 80], "no mark"), (b"", "nothing")] {
+            assert_eq!(Ask::read(body), None, "{what}");
         }
     }
 }

@@ -1,6 +1,5 @@
 //! One request of a load and its answer, checked to the end.
 
-use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::time::Instant;
 
@@ -21,7 +20,7 @@ use kt_proxy::wire::{Patience, Wire};
 use super::engine::{Engine, Job, PLACES_MAX};
 use super::{Check, Progress};
 use crate::clock::now_ns;
-use crate::stamp::{STAMP_BYTES, Stamp, overwrite_ask, write_ask};
+use crate::stamp::{Ask, STAMP_BYTES, Stamp};
 
 /// A connection, if there is one that can be used again.
 #[derive(Default)]
@@ -262,10 +261,7 @@ impl Engine {
         match &self.load.check {
             _ if !is_done => Err("a stream that ended before its end".into()),
             Check::Stamped { events } | Check::Exact { events, .. } if seen.events != *events => {
-                let mut why = String::new();
-                // Writing into a string doesn't fail.
-                let _ = write!(why, "a stream of {} events instead of {events}", seen.events);
-                Err(why.into())
+                Err(format!("a stream of {} events instead of {events}", seen.events).into())
             }
             Check::Whole | Check::Stamped { .. } | Check::Exact { .. } => Ok(()),
         }
@@ -328,27 +324,33 @@ impl Engine {
         let prompts = &self.load.question.prompts;
         let round = job.nth / self.load.targets.len() as u64;
         let prompt = (round % prompts.len() as u64) as usize;
+        let question = &self.load.question;
         if sheets.of == Some((target, prompt)) {
-            return overwrite_ask(&mut sheets.bytes, sheets.ask_at, job.nth);
+            if question.is_numbered {
+                Ask::renumber(&mut sheets.bytes, sheets.ask_at, job.nth);
+            }
+            return;
         }
         sheets.of = Some((target, prompt));
         let target = &self.load.targets[target];
         let mut body = Vec::with_capacity(KIB + prompts[prompt].len());
         body.extend_from_slice(b"{\"model\":");
         escape_into(&mut body, &target.model);
-        if let Some(most) = self.load.question.tokens_max {
+        if let Some(most) = question.tokens_max {
             body.extend_from_slice(format!(",\"max_tokens\":{most}").as_bytes());
         }
         body.extend_from_slice(b",\"messages\":[{\"role\":\"user\",\"content\":");
         let quoted_at = body.len();
         escape_into(&mut body, &prompts[prompt]);
-        // Behind the opening quote, where a vendor that wants it finds it.
-        let mut number = Vec::new();
-        write_ask(&mut number, job.nth);
-        number.push(b' ');
-        body.splice(quoted_at + 1..quoted_at + 1, number);
+        if question.is_numbered {
+            // Behind the opening quote.
+            let mut number = Vec::new();
+            Ask { number: job.nth, wish: question.wish }.write(&mut number);
+            number.push(b' ');
+            body.splice(quoted_at + 1..quoted_at + 1, number);
+        }
         body.extend_from_slice(b"}]");
-        if self.load.question.stream {
+        if question.stream {
             body.extend_from_slice(b",\"stream\":true");
         }
         body.push(b'}');

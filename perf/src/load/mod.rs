@@ -14,25 +14,24 @@ mod arrivals;
 mod engine;
 mod exchange;
 mod outcome;
+mod target;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, bounded};
-use kt_core::dialect::Dialect;
-use kt_proxy::rt;
-use rustls::ClientConfig;
 
 use crate::pace::Pacer;
 use crate::stage;
+use crate::stamp::Wish;
 pub use arrivals::Pattern;
 pub use engine::run;
 pub use outcome::{Hist, Outcome, Verdict};
+pub use target::Target;
 
 /// What is asked, how often, and for how long.
 #[derive(Clone, Debug)]
@@ -57,34 +56,20 @@ pub struct Load {
     pub check: Check,
 }
 
-/// Who is asked.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// The value of `host`.
-    pub authority: String,
-    /// The request target.
-    pub path: String,
-    /// Further fields of each request.
-    pub fields: Vec<(String, String)>,
-    /// The name on its certificate, and what is trusted; `None` for plain HTTP.
-    pub tls: Option<(String, Arc<ClientConfig>)>,
-    /// What to name as `model`.
-    pub model: String,
-    /// The language that its answers are in.
-    pub dialect: Dialect,
-}
-
 /// What is asked: a chat completion whose one message is a prompt.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Prompts, in turn. Each goes out behind the request's number.
+    /// Prompts, in turn; at least one.
     pub prompts: Vec<String>,
     /// Whether the answer is to be streamed.
     pub stream: bool,
     /// The most tokens to be answered, where one says so.
     pub tokens_max: Option<u64>,
+    /// Whether the request's number stands before each prompt, which is what a quick vendor answers by. A real one is
+    /// not to be bothered with it.
+    pub is_numbered: bool,
+    /// How a quick vendor is to answer a request with a number; `None` leaves it to its settings.
+    pub wish: Option<Wish>,
 }
 
 impl Question {
@@ -92,10 +77,10 @@ impl Question {
     pub fn of_bytes(body_bytes: usize, stream: bool) -> Self {
         const SENTENCE: &str = "The quick brown fox jumps over the lazy dog. ";
         // What stands around a prompt, about.
-        let wanted = body_bytes.saturating_sub(120);
+        let wanted = body_bytes.saturating_sub(160);
         let mut prompt = SENTENCE.repeat(wanted / SENTENCE.len() + 1);
         prompt.truncate(wanted.max(1));
-        Self { prompts: vec![prompt], stream, tokens_max: None }
+        Self { prompts: vec![prompt], stream, tokens_max: None, is_numbered: true, wish: None }
     }
 }
 
@@ -147,6 +132,10 @@ pub struct Loading {
 }
 
 impl Loading {
+    pub(crate) const fn new(progress: Arc<Progress>, outcome: Receiver<Vec<Outcome>>) -> Self {
+        Self { progress, outcome }
+    }
+
     /// What has happened so far.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
@@ -158,31 +147,17 @@ impl Loading {
     }
 }
 
-/// Starts a load on a thread of its own.
+/// Starts a load on a thread of its own. With a vendor beside it, use a [rig](crate::rig).
 ///
 /// # Errors
 ///
 /// The system's, when there can be no thread, runtime or timer.
 pub fn start(load: Load) -> io::Result<Loading> {
-    start_beside(load, |_, _| Ok(()))
-}
-
-/// As [`start`], with `beside` opened on the same thread first: a vendor, say, which so costs no thread's switch. Whatever
-/// it opens lives as long as the process.
-///
-/// # Errors
-///
-/// As [`start`], and what `beside` says.
-pub fn start_beside(
-    load: Load,
-    beside: impl FnOnce(rt::Engine, &std::rc::Rc<Pacer>) -> io::Result<()> + Send + 'static,
-) -> io::Result<Loading> {
     let progress = Arc::<Progress>::default();
     let (tell, outcome) = bounded(1);
     let shared = Arc::clone(&progress);
-    stage::start("kt-load", move |engine| {
+    stage::start("kt-load", move |_engine| {
         let pacer = Pacer::start()?;
-        beside(engine, &pacer)?;
         Ok(async move {
             let outcomes = run(load, pacer, shared).await;
             // Whoever started it may have stopped waiting.

@@ -1,8 +1,10 @@
 //! The load against quick vendors, and against servers that answer wrongly.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
+
+use kt_core::dialect::Dialect;
 
 use super::*;
 use crate::vendor::quick::{Delay, Freeze, QuickVendor, Settings, whole_body};
@@ -137,6 +139,32 @@ fn connections_are_kept_or_not() {
         let outcome = outcome(Load { keep_alive, ..load(vendor.address()) });
         assert!(outcome.answered > 0 && outcome.failed.is_empty(), "{:?}", outcome.failed);
     }
+}
+
+#[test]
+fn tls_is_spoken_to_whom_it_trusts_and_to_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let stranger = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let (cert, key) = (file("cert.pem", made.cert.pem()), file("key.pem", made.signing_key.serialize_pem()));
+    let other = file("other.pem", stranger.cert.pem());
+    let text = |path: &std::path::Path| path.display().to_string().into();
+    let files = kt_core::config::file::TlsFiles { cert: text(&cert), key: text(&key) };
+    let tls = kt_proxy::tls::listener_config(&files).unwrap();
+    let vendor = vendor(Settings { tls: Some(tls), ..Settings::default() });
+    let asked = |ca: &std::path::Path| {
+        let trust = kt_proxy::tls::config_of(ca).unwrap();
+        let target = Target { tls: Some(("127.0.0.1".to_owned(), trust)), ..target(vendor.address()) };
+        outcome(Load { targets: vec![target], ..load(vendor.address()) })
+    };
+    let (trusting, distrusting) = (asked(&cert), asked(&other));
+    assert!(trusting.answered > 0 && trusting.failed.is_empty(), "{:?}", trusting.failed);
+    assert!(distrusting.answered == 0 && distrusting.failed.keys().all(|why| why.starts_with("TLS: ")));
 }
 
 #[test]

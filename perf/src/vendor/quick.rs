@@ -26,12 +26,12 @@ use memchr::memmem;
 use rustls::ServerConfig;
 
 use super::door::Door;
-use super::script::{Script, Wish};
+use super::script::{self, Script};
 use super::{Gone, Language, LogNormal};
 use crate::clock::{now_ns, ns};
 use crate::pace::Pacer;
 use crate::stage;
-use crate::stamp::{STAMP_BYTES, Stamp, read_ask};
+use crate::stamp::{Ask, STAMP_BYTES, Stamp, Wish};
 
 /// What stands in an answer's text where the stamp will be; as long as that.
 const BLANK: &str = "kt-stamp:0000000000000000000000000000000000000000000000000000000000000000;";
@@ -204,7 +204,7 @@ impl Print {
         let language = Language(settings.dialect);
         let fillers = settings.text_bytes.saturating_sub(STAMP_BYTES).div_ceil(FILLER.len());
         let mut script = Script::printed("0123456789abcdefghijklmn", std::iter::once(BLANK));
-        let mut wish = Wish::printed("gpt-4o-mini");
+        let mut wish = script::Wish::printed("gpt-4o-mini");
         let head = |kind: &str| {
             let mut out = Vec::with_capacity(2 * KIB);
             write::status_line(&mut out, 200);
@@ -256,6 +256,14 @@ impl Print {
     }
 }
 
+/// How an answer comes.
+#[derive(Clone, Copy)]
+struct Course {
+    delay_ns: u64,
+    events: usize,
+    gap_ns: u64,
+}
+
 /// What the connections share.
 struct Quick {
     print: Print,
@@ -284,17 +292,28 @@ impl Quick {
             opened_ns: now_ns(),
             dice: RefCell::new(Rng::with_seed(settings.seed)),
             tls: settings.tls.clone(),
-            limits: Limits::default(),
+            // Whoever is held while others are measured finds its connections as it left them.
+            limits: Limits { keep_alive_ms: 3_600_000, ..Limits::default() },
             door: Rc::default(),
             pacer,
         }
     }
 
-    fn delay_ns(&self) -> u64 {
-        match self.delay {
+    /// How an answer comes: as the request wishes, or else as the settings say.
+    fn course(&self, wish: Option<Wish>) -> Course {
+        if let Some(Wish { delay_us, events, gap_us }) = wish {
+            let ns = |us: u64| us.saturating_mul(1_000);
+            return Course {
+                delay_ns: ns(delay_us),
+                events: usize::try_from(events).unwrap_or(usize::MAX),
+                gap_ns: ns(gap_us),
+            };
+        }
+        let delay_ns = match self.delay {
             Delay::Fixed(delay) => ns(delay),
             Delay::Drawn(drawn) => (drawn.draw(&mut self.dice.borrow_mut()) * 1e6) as u64,
-        }
+        };
+        Course { delay_ns, events: self.events, gap_ns: self.gap_ns }
     }
 
     /// When what is due at `due_ns` can go out: then, or when the freeze ends that it falls into.
@@ -324,8 +343,14 @@ impl Quick {
         Ok(bytes)
     }
 
-    async fn answer_whole(&self, client: &mut Client, mut stamp: Stamp, mut out: Vec<u8>) -> Result<Vec<u8>, Gone> {
-        self.wait_until(stamp.received_ns + self.delay_ns(), client).await?;
+    async fn answer_whole(
+        &self,
+        client: &mut Client,
+        mut stamp: Stamp,
+        course: Course,
+        mut out: Vec<u8>,
+    ) -> Result<Vec<u8>, Gone> {
+        self.wait_until(stamp.received_ns.saturating_add(course.delay_ns), client).await?;
         stamp.sent_ns = now_ns();
         self.print.whole.write(&mut out, stamp);
         self.send(client, out).await
@@ -336,22 +361,23 @@ impl Quick {
         &self,
         client: &mut Client,
         mut stamp: Stamp,
+        Course { delay_ns, events, gap_ns }: Course,
         wants_usage: bool,
         mut out: Vec<u8>,
     ) -> Result<Vec<u8>, Gone> {
-        let first_ns = stamp.received_ns + self.delay_ns();
+        let first_ns = stamp.received_ns.saturating_add(delay_ns);
         out.extend_from_slice(&self.print.opening);
         let mut sent = 0;
         loop {
-            self.wait_until(first_ns + self.gap_ns * sent as u64, client).await?;
+            self.wait_until(first_ns.saturating_add(gap_ns.saturating_mul(sent as u64)), client).await?;
             stamp.sent_ns = now_ns();
             let late_ns = stamp.sent_ns.saturating_sub(first_ns);
-            let due = late_ns.checked_div(self.gap_ns).map_or(self.events, |gaps| self.events.min(gaps as usize + 1));
+            let due = late_ns.checked_div(gap_ns).map_or(events, |gaps| events.min(gaps as usize + 1));
             for nth in sent..due {
                 self.print.piece.write(&mut out, Stamp { nth: nth as u64, ..stamp });
             }
             sent = due;
-            if sent == self.events {
+            if sent == events {
                 out.extend_from_slice(&self.print.closing[usize::from(wants_usage)]);
                 return self.send(client, out).await;
             }
@@ -382,14 +408,16 @@ async fn serve(quick: &Quick, client: &mut Client) -> Result<(), Gone> {
         client.read_body(&mut request, &quick.limits).await.map_err(|_| Gone)?;
         let received_ns = now_ns();
         let body = request.body();
-        let stamp = Stamp { ask: read_ask(body).unwrap_or(0), nth: 0, received_ns, sent_ns: 0 };
+        let ask = Ask::read(body).unwrap_or(Ask { number: 0, wish: None });
+        let stamp = Stamp { ask: ask.number, nth: 0, received_ns, sent_ns: 0 };
+        let course = quick.course(ask.wish);
         out = match (request.path() == quick.path.as_bytes(), says(body, b"\"stream\"")) {
             (false, _) => {
                 out.extend_from_slice(&quick.print.present);
                 quick.send(client, out).await?
             }
-            (true, true) => quick.stream(client, stamp, says(body, b"\"include_usage\""), out).await?,
-            (true, false) => quick.answer_whole(client, stamp, out).await?,
+            (true, true) => quick.stream(client, stamp, course, says(body, b"\"include_usage\""), out).await?,
+            (true, false) => quick.answer_whole(client, stamp, course, out).await?,
         };
         if !request.head.keep_alive || quick.door.is_closing() {
             break;
