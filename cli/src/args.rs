@@ -1,6 +1,7 @@
 //! The command line: one declaration per flag gives its parsing, its help and its place in the docs.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -61,6 +62,14 @@ pub(crate) enum Command {
     /// gateway, sends requests, changes the weights while requests are in flight, and shows what came of it.
     #[command(after_help = "Example:\n  kt demo --keep")]
     Demo(DemoArgs),
+    /// Measure a vendor, a gateway, or both in turn: latency, time to first token, gaps.
+    ///
+    /// With --rate requests go out when they are meant to, whatever became of those before, and latency counts from
+    /// then. Without it each of --concurrency connections asks when it is answered. Every answer is read to its end.
+    #[command(after_help = "Examples:
+  kt bench --target http://localhost:41002 --model quality-ab-test --rate 200 --duration 30s --stream
+  kt bench --target http://vendor:8000 --target http://localhost:41002 --model m --rate 50 --output results.json")]
+    Bench(BenchArgs),
 }
 
 /// `kt policy`.
@@ -204,6 +213,81 @@ pub(crate) struct DemoArgs {
     pub(crate) seed: u64,
 }
 
+/// `kt bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Who is asked: a base URL, or that of an endpoint (…/messages is asked in Anthropic's language). Given twice, both
+    /// are asked in turn with the same prompts, and the difference is told.
+    #[arg(long, value_name = "URL", required = true)]
+    pub(crate) target: Vec<String>,
+    /// Requests a second, for each target.
+    #[arg(long, value_name = "N", value_parser = rate, conflicts_with_all = ["concurrency", "trace"])]
+    pub(crate) rate: Option<f64>,
+    /// Connections that ask as soon as they are answered [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) concurrency: Option<u32>,
+    /// How long to measure: 30s, 2m, 500ms.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) duration: Duration,
+    /// How long to ask before that, uncounted.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time_or_none)]
+    pub(crate) warm_up: Duration,
+    /// What to name as model.
+    #[arg(long, value_name = "NAME", default_value = "gpt-4o-mini")]
+    pub(crate) model: String,
+    /// Prompts, a line each, in turn.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prompt_file: Option<PathBuf>,
+    /// Ask for streams, and time their tokens.
+    #[arg(long)]
+    pub(crate) stream: bool,
+    /// How requests are spread at --rate.
+    #[arg(long, value_enum, default_value = "constant", requires = "rate")]
+    pub(crate) arrivals: ArrivalsArg,
+    /// Send at these times instead: seconds from the start, a line each, again from the start when they are used up.
+    #[arg(long, value_name = "PATH", conflicts_with = "concurrency")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Environment variable that holds the key to show; without it none is shown.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key_env: Option<String>,
+    /// Write results here: NAME.json holds everything, NAME.hgrm the distribution of latency. May be repeated.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) output: Vec<PathBuf>,
+}
+
+/// `--arrivals`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ArrivalsArg {
+    /// Evenly.
+    Constant,
+    /// By chance, each independent of the others, as from many users.
+    Poisson,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|rate| (0.001..=10_000_000.0).contains(rate));
+    rate.ok_or_else(|| "a rate is a number of requests a second, from 0.001 to 10,000,000".to_owned())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    time_or_none(text).and_then(|time| if time.is_zero() { Err("no time at all".to_owned()) } else { Ok(time) })
+}
+
+fn time_or_none(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "ms" => 1e-3,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        _ => return Err("a time is a number and ms, s, m or h".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| "a time is a number and ms, s, m or h".to_owned())?;
+    let time = Duration::try_from_secs_f64(number * seconds).ok().filter(|time| time.as_secs() <= 86_400);
+    time.ok_or_else(|| "a time is at most 24h".to_owned())
+}
+
 /// Where a gateway's state lies.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct StateArgs {
@@ -266,5 +350,17 @@ mod tests {
     #[test]
     fn every_flag_is_declared_consistently() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        let cases = [("30s", 30_000), ("2m", 120_000), ("500ms", 500), ("1.5", 1_500), ("24h", 86_400_000)];
+        for (text, ms) in cases {
+            assert_eq!(time(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "s", "0s", "-1s", "1d", "25h", "1e9s", "..s"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+        assert_eq!(time_or_none("0s"), Ok(Duration::ZERO));
     }
 }

@@ -2,6 +2,7 @@
 //! command line, calls them, and prints.
 
 mod args;
+mod bench;
 mod config;
 mod control;
 mod demo;
@@ -50,6 +51,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Events(args) => return events::run(&args),
         Command::Stats(args) => stats::print(&args)?,
         Command::Demo(args) => demo::run(&args)?,
+        Command::Bench(args) => bench::run(&args)?,
     };
     Ok(exit.into())
 }

@@ -6,6 +6,7 @@
 
 mod abuse;
 mod assign;
+mod bench;
 mod chaos;
 mod clients;
 mod compare;
