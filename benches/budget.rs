@@ -210,7 +210,7 @@ fn pass_an_event() -> Operation {
 
 fn translate_an_event() -> Operation {
     let naming = Naming { id: "chatcmpl-0", created: 1_754_000_000, model: "claude" };
-    let wanted = Wanted { stream: true, stream_usage: true };
+    let wanted = Wanted { stream: true, stream_usage: true, ..Wanted::WHOLE };
     let mut translator = Translator::new(Crossing::OpenAiToAnthropic, &naming, wanted);
     let mut out = Vec::with_capacity(1 << 10);
     for event in events(START) {
