@@ -16,7 +16,7 @@ use crate::cores;
 use crate::load::{self, Load, Loading, Outcome, Progress};
 use crate::pace::Pacer;
 use crate::stage;
-use crate::vendor::quick::{self, Settings};
+use crate::vendor::quick::{self, Opened, Settings};
 
 /// The two ends. They stay until the process ends.
 #[derive(Debug)]
@@ -27,10 +27,9 @@ pub struct Rig {
 }
 
 #[derive(Debug)]
-struct Order {
-    load: Load,
-    progress: Arc<Progress>,
-    tell: Sender<Vec<Outcome>>,
+enum Order {
+    Load { load: Box<Load>, progress: Arc<Progress>, tell: Sender<Vec<Outcome>> },
+    CloseIdle,
 }
 
 impl Rig {
@@ -48,10 +47,11 @@ impl Rig {
         stage::start("kt-rig", move |engine| {
             cores::keep_to(&cores)?;
             let pacer = Pacer::start()?;
-            for (listener, (_, settings)) in listeners.into_iter().zip(&vendors) {
-                quick::open(listener, settings, engine, Rc::clone(&pacer))?;
-            }
-            Ok(take_orders(inbox, Bell::hang(inner, engine)?, pacer))
+            let open = |(listener, (_, settings)): (TcpListener, &(SocketAddr, Settings))| {
+                quick::open(listener, settings, engine, Rc::clone(&pacer))
+            };
+            let opened = listeners.into_iter().zip(&vendors).map(open).collect::<io::Result<Vec<Opened>>>()?;
+            Ok(take_orders(inbox, Bell::hang(inner, engine)?, pacer, opened))
         })?;
         Ok(Self { orders, bell, vendors: addresses })
     }
@@ -65,20 +65,34 @@ impl Rig {
     pub fn load(&self, load: Load) -> Loading {
         let progress = Arc::<Progress>::default();
         let (tell, outcome) = bounded(1);
-        let order = Order { load, progress: Arc::clone(&progress), tell };
+        self.order(Order::Load { load: Box::new(load), progress: Arc::clone(&progress), tell });
+        Loading::new(progress, outcome)
+    }
+
+    /// Has the vendors close the connections on which nothing is asked, as gateways keep many: each is a descriptor here
+    /// too. It takes up to half a second.
+    pub fn close_idle(&self) {
+        self.order(Order::CloseIdle);
+    }
+
+    fn order(&self, order: Order) {
         // The other end lives as long as the process.
         let _ = self.orders.send(order);
         self.bell.ring();
-        Loading::new(progress, outcome)
     }
 }
 
-async fn take_orders(orders: Receiver<Order>, mut bell: Bell, pacer: Rc<Pacer>) {
+async fn take_orders(orders: Receiver<Order>, mut bell: Bell, pacer: Rc<Pacer>, vendors: Vec<Opened>) {
     while bell.rung().await.is_ok() {
-        while let Ok(Order { load, progress, tell }) = orders.try_recv() {
-            let outcomes = load::run(load, Rc::clone(&pacer), progress).await;
-            // Whoever ordered it may have stopped waiting.
-            let _ = tell.send(outcomes);
+        while let Ok(order) = orders.try_recv() {
+            match order {
+                Order::Load { load, progress, tell } => {
+                    let outcomes = load::run(*load, Rc::clone(&pacer), progress).await;
+                    // Whoever ordered it may have stopped waiting.
+                    let _ = tell.send(outcomes);
+                }
+                Order::CloseIdle => vendors.iter().for_each(Opened::close_idle),
+            }
         }
     }
 }

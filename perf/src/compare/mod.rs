@@ -40,6 +40,11 @@ use report::{Metric, Row, Sheet, with_ends};
 const AROUND: Duration = Duration::from_millis(700);
 /// Shortest and longest time that counts.
 const COUNTS: (Duration, Duration) = (Duration::from_millis(1_000), Duration::from_secs(6));
+/// From so many connections on, coming up takes longer, and what is left of them in a peer's pool is closed afterwards: the
+/// next one needs the descriptors.
+const MANY: usize = 1_000;
+/// How long the closing takes, and that a peer sees it.
+const SETTLE: Duration = Duration::from_millis(700);
 /// Who is compared with itself, if it takes part.
 const SELF: &str = "kt";
 
@@ -414,7 +419,7 @@ impl Show<'_> {
 
     fn measure(&mut self, case: &Case, asked: Asked<'_>, timing: Timing) -> anyhow::Result<Sample> {
         // Connections take their time to come up.
-        let warm_up = Duration::from_millis(if case.connections >= 1_000 { 1_500 } else { 500 });
+        let warm_up = Duration::from_millis(if case.connections >= MANY { 1_500 } else { 500 });
         let rate = match case.kind {
             Kind::Open { share } => share * self.best_rate(asked, timing)?,
             Kind::Closed | Kind::Streams { .. } | Kind::IdleStreams | Kind::Idle => 0.0,
@@ -424,6 +429,10 @@ impl Show<'_> {
         let Asked::Peer(running) = asked else { return plan.measure(asked) };
         running.go_on();
         let sample = plan.measure(asked);
+        if case.connections >= MANY {
+            self.stage.rig.close_idle();
+            pause(SETTLE);
+        }
         running.hold();
         sample
     }

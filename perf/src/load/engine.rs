@@ -16,7 +16,7 @@ use kt_proxy::worker::Held;
 use super::arrivals::Arrivals;
 use super::exchange::{Kept, Sheets};
 use super::outcome::Outcome;
-use super::{Load, Progress};
+use super::{Load, Pattern, Progress};
 use crate::clock::{now_ns, ns};
 use crate::cpu::Usage;
 use crate::pace::Pacer;
@@ -25,6 +25,9 @@ use crate::pace::Pacer;
 /// usual length takes in.
 const OPEN_AT_ONCE: usize = 128;
 const OPEN_PAUSE_NS: u64 = 5_000_000;
+/// How long a connection of a closed loop rests when a request has failed: what fails at once would be asked, and counted,
+/// as fast as a core can.
+const AFTER_FAILURE_NS: u64 = 10_000_000;
 /// How often the end is looked for.
 const END_LOOK: Duration = Duration::from_millis(2);
 /// Latencies by place that are kept at most; pairs beyond are not compared.
@@ -180,7 +183,10 @@ impl Engine {
         let mut kept: Vec<Kept> = self.load.targets.iter().map(|_| Kept::default()).collect();
         while let Some(job) = self.next_job(seat).await {
             let target = self.target_of(job);
-            self.ask(job, target, &mut sheets, &mut kept[target]).await;
+            let passed = self.ask(job, target, &mut sheets, &mut kept[target]).await;
+            if !passed && self.load.pattern == Pattern::Closed {
+                self.pacer.until(now_ns() + AFTER_FAILURE_NS).await;
+            }
         }
         for connection in kept {
             connection.close().await;

@@ -82,20 +82,21 @@ struct Body<'p> {
 }
 
 impl Engine {
-    /// Asks `target` and counts what comes of it.
-    pub(super) async fn ask(&self, job: Job, target: usize, sheets: &mut Sheets, kept: &mut Kept) {
+    /// Asks `target` and counts what comes of it. Whether the answer passed.
+    pub(super) async fn ask(&self, job: Job, target: usize, sheets: &mut Sheets, kept: &mut Kept) -> bool {
         let mut seen = Seen::default();
         let outcome = self.ask_once(job, target, sheets, kept, &mut seen).await;
         let ended_ns = now_ns();
-        Progress::count(if outcome.is_ok() { &self.progress.answered } else { &self.progress.failed });
+        let passed = outcome.is_ok();
+        Progress::count(if passed { &self.progress.answered } else { &self.progress.failed });
         if job.meant_ns < self.counts_from_ns {
-            return;
+            return passed;
         }
         let mut outcomes = self.outcomes.borrow_mut();
         let counted = &mut outcomes[target];
         if let Err(Flaw(why)) = outcome {
             *counted.failed.entry(why).or_default() += 1;
-            return;
+            return false;
         }
         let latency = ended_ns - job.meant_ns;
         counted.answered += 1;
@@ -118,6 +119,7 @@ impl Engine {
         if self.load.targets.len() > 1 && counted.by_place.len() < PLACES_MAX {
             counted.by_place.push((job.nth, latency));
         }
+        true
     }
 
     async fn ask_once(

@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use kt_core::dialect::{self, Dialect};
@@ -138,19 +138,29 @@ impl Drop for QuickVendor {
     }
 }
 
+/// A vendor on the thread that opened it.
+pub(crate) struct Opened(Rc<Door>);
+
+impl Opened {
+    /// Closes the connections that wait for a request. It takes up to half a second.
+    pub(crate) fn close_idle(&self) {
+        self.0.watch.hurry(Instant::now());
+    }
+}
+
 /// Opens a vendor on the calling thread's runtime, for as long as that runs: beside a load it costs no thread's switch.
 ///
 /// # Errors
 ///
 /// The kernel's, when the listener can't be registered.
-pub fn open(listener: TcpListener, settings: &Settings, engine: Engine, pacer: Rc<Pacer>) -> io::Result<()> {
+pub(crate) fn open(listener: TcpListener, settings: &Settings, engine: Engine, pacer: Rc<Pacer>) -> io::Result<Opened> {
     let listener = Rc::new(Listener::new(listener, engine)?);
     let quick = Rc::new(Quick::new(settings, pacer));
     let door = Rc::clone(&quick.door);
-    rt::spawn(door.accept(listener, move |socket| receive(Rc::clone(&quick), socket)), |_| {
+    rt::spawn(Rc::clone(&door).accept(listener, move |socket| receive(Rc::clone(&quick), socket)), |_| {
         unreachable!("accepting takes no foreign code along that could panic")
     });
-    Ok(())
+    Ok(Opened(door))
 }
 
 /// The whole answer to a request, as bytes around its stamp, without the head: what a gateway that changes nothing
