@@ -157,9 +157,9 @@ pub const EVENT_RING_BYTES: usize = 16 * MIB;
 pub const EVENT_RING_SHARE: u64 = 8;
 /// Fewest requests in flight on one core that a small disk's ring has room for.
 pub const EVENT_SLOTS_MIN: u64 = 32;
-/// Slots that each core is given at first. The writer doubles them when half are in use: it needs less than a
-/// millisecond, and a core some tens of them to use up the other half.
-pub const EVENT_WINDOW_START: u64 = 1_024;
+/// Slots that each core is given at first, 16 MiB of the disk: eighty milliseconds of the highest rates, since a machine
+/// with all its cores busy keeps the writer waiting for tens of them. It doubles them when half are in use.
+pub const EVENT_WINDOW_START: u64 = 4_096;
 /// Room on the disk that is set aside for the log's own records, bytes.
 pub const EVENT_OWN_BYTES: usize = 64 * KIB;
 /// A batch of events is announced to the writer at this many events, or when [`EVENT_BATCH_MS`] have passed.

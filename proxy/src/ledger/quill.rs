@@ -159,7 +159,7 @@ impl Quill {
 }
 
 /// When a core has fewer slots left than this, the writer is asked for more.
-const LOW_SLOTS: u64 = 256;
+const LOW_SLOTS: u64 = 1_024;
 
 impl Drop for Quill {
     fn drop(&mut self) {
