@@ -156,6 +156,12 @@ impl Recording {
     pub(super) fn told(&self) -> Option<Told> {
         match (self.status, self.is_anthropics(), self.stream) {
             (400.., _, _) => None,
+            // Only who asked with `functions` can be answered so, and here nobody does.
+            (_, false, _)
+                if self.body.contains("\"function_call\":{") || self.body.contains("\"function_call\": {") =>
+            {
+                None
+            }
             (_, true, false) => Told::of_message(&json(&self.body)),
             (_, true, true) => Told::of_message_events(&self.events()),
             (_, false, false) => Told::of_completion(&json(&self.body)),
