@@ -163,6 +163,9 @@ pub(crate) struct RunArgs {
     /// How to talk to the kernel [default: auto, the best it allows].
     #[arg(long, value_enum)]
     pub(crate) driver: Option<DriverArg>,
+    /// What becomes of a request or an answer that a blocking policy can't judge.
+    #[arg(long, value_enum, default_value_t = FailModeArg::Block)]
+    pub(crate) fail_mode: FailModeArg,
     /// Form of log lines on stderr [default: text].
     #[arg(long, value_enum)]
     pub(crate) log_format: Option<LogFormatArg>,
@@ -317,6 +320,15 @@ pub(crate) enum DriverArg {
     IoUring,
     /// epoll.
     Epoll,
+}
+
+/// `--fail-mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailModeArg {
+    /// It is refused with 403.
+    Block,
+    /// It passes, and the event says that the policy failed.
+    Allow,
 }
 
 /// `--log-format`.

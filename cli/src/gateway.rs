@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use kt_core::config::plan::{Driver, LogFormat};
+use kt_core::policy::FailMode;
 use kt_proxy::server::{Options, Server};
 
-use crate::args::{DriverArg, RunArgs};
+use crate::args::{DriverArg, FailModeArg, RunArgs};
 use crate::exit::Exit;
 use crate::log;
 
@@ -20,6 +21,10 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         cores: args.cores.map(usize::from),
         driver: args.driver.map(driver),
         state_dir: args.state.state_dir.clone(),
+        fail_mode: match args.fail_mode {
+            FailModeArg::Block => FailMode::Block,
+            FailModeArg::Allow => FailMode::Allow,
+        },
     };
     let server = match Server::prepare(options) {
         Ok(server) => server,

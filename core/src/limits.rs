@@ -238,3 +238,11 @@ pub const POLICY_SLICE_BYTES: usize = 64 * KIB;
 /// Text of an answer that is remembered behind what has been said, so that no address, number or key is cut by where
 /// events end: the longest key that is looked for.
 pub const POLICY_HELD_BYTES: usize = 4 * KIB;
+/// Most text of a request that an external moderation is asked about, bytes: some 250,000 tokens, more than any of them
+/// reads. A request with more is one that it can't judge.
+pub const MODERATION_BYTES_MAX: usize = 1 << 20;
+/// Longest text of a question to an external moderation, bytes: a longer one is cut, so that a bad sentence isn't lost
+/// among good ones.
+pub const MODERATION_PIECE_BYTES: usize = 8 * KIB;
+/// Longest answer of an external moderation, bytes: a result has about 1 KiB, and there are at most some hundred.
+pub const MODERATION_ANSWER_BYTES_MAX: usize = 1 << 20;

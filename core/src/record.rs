@@ -5,7 +5,7 @@
 
 use crate::cost::Prices;
 use crate::dialect::Report;
-use crate::event::{Event, Gaps, Method, PolicyResult, Verdict};
+use crate::event::{Event, Gaps, Method, PolicyOutcome, PolicyResult, Verdict};
 use crate::fault::{Fault, Kind};
 use crate::limits::{CLIENT_WAIT_NS, EVENT_TEXT_BYTES_MAX};
 use crate::route::Selection;
@@ -105,13 +105,13 @@ impl Record {
         self.event.policies = results;
     }
 
-    /// What the policies said of the answer. Of one that has judged both, the worse counts.
-    pub fn answer_judged(&mut self, verdict: Verdict, results: &[PolicyResult]) {
+    /// What policies said later: of the answer, or after asking elsewhere. Of one that has judged twice, the worse counts.
+    pub fn judged_further(&mut self, verdict: Verdict, results: &[PolicyResult]) {
         self.event.verdict = self.event.verdict.max(verdict);
         let mut all = std::mem::take(&mut self.event.policies).into_vec();
         for result in results {
             match all.iter_mut().find(|before| before.policy == result.policy) {
-                Some(before) if result.verdict() > before.verdict() => before.clone_from(result),
+                Some(before) if weight(result) > weight(before) => before.clone_from(result),
                 Some(_) => {}
                 None => all.push(result.clone()),
             }
@@ -297,6 +297,11 @@ impl Record {
             UsageSource::Provider | UsageSource::Partial | UsageSource::Estimated => prices.cost(&event.usage),
         });
     }
+}
+
+/// How much a policy's word weighs against an earlier one of its own: that it failed tells more than that it found nothing.
+const fn weight(result: &PolicyResult) -> (Verdict, bool) {
+    (result.verdict(), matches!(result.result, PolicyOutcome::Error))
 }
 
 fn cut(text: &str) -> Box<str> {

@@ -16,7 +16,7 @@ use kt_core::fault::{Fault, Kind, Phase};
 use kt_core::http1::head::Known;
 use kt_core::json::Value;
 use kt_core::limits::Limits;
-use kt_core::policy::{Hearing, Judging};
+use kt_core::policy::{self, Action, Hearing, Judgement, Judging};
 use kt_core::record::Record;
 use kt_core::route;
 use kt_core::tally;
@@ -24,6 +24,8 @@ use kt_core::tally;
 use crate::client::{Client, Discarded, Next, Request};
 use crate::endpoint::{self, Local, Purpose};
 use crate::greeting;
+use crate::ledger::Slot;
+use crate::moderation::{self, Outcome};
 use crate::outgoing::{self, Composed};
 use crate::relay::{self, Heading, Relayed};
 use crate::rt;
@@ -93,7 +95,7 @@ async fn answer(worker: &Rc<Worker>, client: &mut Client, request: Request) -> A
 /// One admitted request: its record is opened and closed here and nowhere else.
 async fn admit(
     worker: &Rc<Worker>,
-    serving: &Serving,
+    serving: &Rc<Serving>,
     client: &mut Client,
     mut request: Request,
     endpoint: Endpoint,
@@ -111,7 +113,9 @@ async fn admit(
     }
     let mut record = Record::begin(endpoint.path(), request_id, worker.core);
     let plan = serving.plan();
-    let mut company = Company { worker, client, record: &mut record, slot: slot.as_ref(), plan, limits };
+    let mut questions = Vec::new();
+    let mut company =
+        Company { worker, client, record: &mut record, questions: &mut questions, slot: slot.as_ref(), plan, limits };
     let outcome = {
         let exchange = pin!(exchange(serving, endpoint, &mut request, &mut company));
         rt::caught(exchange).await
@@ -121,11 +125,65 @@ async fn admit(
         count(&worker.counters.panics);
         Err(Fault::new(Kind::Internal, Phase::Total))
     });
-    let mut company = Company { worker, client, record: &mut record, slot: slot.as_ref(), plan, limits };
+    let mut company =
+        Company { worker, client, record: &mut record, questions: &mut questions, slot: slot.as_ref(), plan, limits };
     let (after, status, fault) = conclude(&mut company, endpoint, &request, outcome).await;
-    let event = record.close(status, fault.as_ref(), worker.now_ns());
-    let number = worker.emit(slot, &event, serving);
-    if client.holds_back() { release(worker, client, number, after, limits).await } else { after }
+    let (worker, serving) = (Rc::clone(worker), Rc::clone(serving));
+    let ending = Ending { ended_ns: worker.now_ns(), worker, serving, slot, record, status, fault, questions };
+    if client.holds_back() {
+        let worker = Rc::clone(&ending.worker);
+        let number = ending.file().await;
+        return release(&worker, client, number, after, limits).await;
+    }
+    match ending.questions.is_empty() {
+        true => drop(ending.close()),
+        false => ending.file_later(),
+    }
+    after
+}
+
+/// A request that has ended, and whose record is to be closed.
+struct Ending {
+    worker: Rc<Worker>,
+    serving: Rc<Serving>,
+    slot: Option<Slot>,
+    record: Record,
+    status: u16,
+    fault: Option<Fault>,
+    ended_ns: u64,
+    questions: Vec<(u32, Outcome)>,
+}
+
+impl Ending {
+    /// Closes the record; returns its number in the log.
+    fn close(self) -> Option<u64> {
+        let event = self.record.close(self.status, self.fault.as_ref(), self.ended_ns);
+        self.worker.emit(self.slot, &event, &self.serving)
+    }
+
+    /// The same once every question has its answer, which has a time of its own.
+    async fn file(mut self) -> Option<u64> {
+        for (nth, outcome) in std::mem::take(&mut self.questions) {
+            let found = outcome.known().await;
+            let policies = &self.serving.plan().policies;
+            let Judgement { verdict, results, .. } =
+                policy::judge_externally(policies, nth, found.as_ref(), self.worker.fail_mode());
+            self.record.judged_further(verdict, &results);
+        }
+        self.close()
+    }
+
+    /// The same without anybody waiting: the client has its answer, and may ask again meanwhile.
+    fn file_later(self) {
+        let (worker, panicked) = (Rc::clone(&self.worker), Rc::clone(&self.worker));
+        // The request is under way until it has its record; a drain waits for it.
+        count(&worker.counters.in_flight);
+        let task = async move {
+            let _held = Held::taken_over(&worker.counters.in_flight);
+            self.file().await;
+        };
+        rt::spawn(task, move |_| count(&panicked.counters.panics));
+    }
 }
 
 /// Sends the last byte of an answer, once its record is on the disk.
@@ -165,6 +223,8 @@ async fn exchange(
         request.replace_body(redacted);
         ask = ask::read(endpoint, request.body(), &mut worker.scratch.borrow_mut())?;
     }
+    // What was taken out is nobody else's business either.
+    moderate(serving, group, &ask, request, company).await?;
 
     // Select.
     let asked = request.asked(ask.body, client.and_then(|client| plan.client(client)));
@@ -249,6 +309,37 @@ async fn judge(
     }
 }
 
+/// Has models elsewhere judge a request that has passed so far. Those that may refuse it are waited for.
+async fn moderate(
+    serving: &Serving,
+    group: &str,
+    ask: &Ask,
+    request: &Request,
+    company: &mut Company<'_>,
+) -> Result<(), Fault> {
+    let policies = &serving.plan().policies;
+    let body = request.body();
+    let mut awaited = Vec::new();
+    for (nth, policy, external) in policy::external(policies, group) {
+        let question = external.question(body, Value::at(body, ask.body));
+        let outcome = question.map(|question| moderation::ask(company.worker, serving, external, question));
+        match (policy.action, outcome) {
+            (Action::Flag | Action::Redact, Some(outcome)) => company.questions.push((nth, outcome)),
+            (Action::Block, outcome) | (_, outcome @ None) => awaited.push((nth, outcome)),
+        }
+    }
+    for (nth, outcome) in awaited {
+        let found = match outcome {
+            Some(outcome) => company.unless_gone(Phase::Body, outcome.known()).await?,
+            None => None,
+        };
+        let judgement = policy::judge_externally(policies, nth, found.as_ref(), company.worker.fail_mode());
+        company.record.judged_further(judgement.verdict, &judgement.results);
+        judgement.blocked.map_or(Ok(()), Err)?;
+    }
+    Ok(())
+}
+
 fn keeps_alive(worker: &Worker, request: &Request) -> bool {
     request.head.keep_alive && !worker.is_draining()
 }
@@ -260,7 +351,7 @@ async fn conclude(
     request: &Request,
     outcome: Result<Relayed, Fault>,
 ) -> (After, u16, Option<Fault>) {
-    let Company { worker, client, record, slot, plan, limits } = company;
+    let Company { worker, client, record, questions: _, slot, plan, limits } = company;
     match outcome {
         Ok(Relayed { status, note }) if keeps_alive(worker, request) => (After::Next, status, note),
         Ok(Relayed { status, note }) => (After::Close, status, note),

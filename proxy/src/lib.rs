@@ -5,7 +5,7 @@
 //! door's, and the main thread with its signals.
 //!
 //! In reading order: [`exchange`] (start here), [`client`] and [`upstream`] (the two sides), [`outgoing`] and [`relay`]
-//! (what goes between them), [`worker`] (what a core owns), [`greeting`] (how a connection begins), [`server`] (how it
+//! (what goes between them), [`moderation`] (what is asked beside them), [`worker`] (what a core owns), [`greeting`] (how a connection begins), [`server`] (how it
 //! all starts and ends), [`reload`]; what is counted, [`meters`], [`minutes`] and [`metrics`]; underneath [`wire`],
 //! [`tls`], [`pool`], [`connect`], [`addresses`], [`bodies`], [`buffers`], [`deadline`],
 //! [`resolve`], [`rt`].
@@ -34,6 +34,7 @@ pub mod mail;
 pub mod meters;
 pub mod metrics;
 pub mod minutes;
+pub mod moderation;
 pub mod outgoing;
 pub mod pool;
 pub mod relay;

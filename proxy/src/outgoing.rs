@@ -19,7 +19,7 @@ use crate::relay::{Mode, VIA, Way};
 use crate::upstream::{Origin, Outgoing};
 
 /// Who asks, where the client doesn't say.
-const USER_AGENT: &str = concat!("kt/", env!("CARGO_PKG_VERSION"));
+pub const USER_AGENT: &str = concat!("kt/", env!("CARGO_PKG_VERSION"));
 
 /// A request as it goes out, and what becomes of its answer.
 pub struct Composed {

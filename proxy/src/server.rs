@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Sender, bounded};
 use kt_core::config::plan::{Driver, Fixed, LogSettings, Plan};
 use kt_core::limits::DRAIN_MS;
+use kt_core::policy::FailMode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -52,6 +53,8 @@ pub struct Options {
     pub driver: Option<Driver>,
     /// Where state lives; the default place if not given.
     pub state_dir: Option<PathBuf>,
+    /// What becomes of what a blocking policy can't judge.
+    pub fail_mode: FailMode,
 }
 
 /// A gateway that can start: config checked, engine chosen, state locked, sockets bound.
@@ -59,6 +62,7 @@ pub struct Server {
     files: Box<[PathBuf]>,
     deployment: Arc<Deployment>,
     fixed: Fixed,
+    fail_mode: FailMode,
     warnings: String,
     engine: Engine,
     why: String,
@@ -94,6 +98,7 @@ impl Server {
             files: options.files.into(),
             deployment: Arc::new(deployment),
             fixed,
+            fail_mode: options.fail_mode,
             warnings,
             engine,
             why,
@@ -121,7 +126,20 @@ impl Server {
     ///
     /// What could not be started, or what was lost at the end, for people.
     pub fn run(self) -> Result<(), String> {
-        let Self { files, deployment, fixed, warnings: _, engine, why, listeners, address, state, lock, admin } = self;
+        let Self {
+            files,
+            deployment,
+            fixed,
+            fail_mode,
+            warnings: _,
+            engine,
+            why,
+            listeners,
+            address,
+            state,
+            lock,
+            admin,
+        } = self;
         log_panics();
         let plan = Arc::clone(&deployment.plan);
         info!(target: LOG, "Starting gateway on {address}");
@@ -138,7 +156,12 @@ impl Server {
             Ledger::start(&state, listeners.len(), &plan, clock).map_err(|error| error.to_string())?;
         let asker = Asker::start().map_err(|error| format!("cannot start a resolver thread: {error}"))?;
         let minutes = Minutes::new(listeners.len());
-        let cores = start_cores(listeners, quills, &asker, &deployment, engine, clock, &minutes)?;
+        let cores = start_cores(
+            listeners,
+            quills,
+            &asker,
+            &Common { deployment: &deployment, engine, clock, minutes: &minutes, fail_mode },
+        )?;
         let ledger = Arc::new(Mutex::new(Some(ledger)));
 
         let log = Arc::clone(&ledger);
@@ -241,15 +264,22 @@ fn listener(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// What every core is given alike.
+struct Common<'a> {
+    deployment: &'a Arc<Deployment>,
+    engine: Engine,
+    clock: Clock,
+    minutes: &'a Arc<Minutes>,
+    fail_mode: FailMode,
+}
+
 fn start_cores(
     listeners: Vec<TcpListener>,
     quills: Vec<Quill>,
     asker: &Asker,
-    deployment: &Arc<Deployment>,
-    engine: Engine,
-    clock: Clock,
-    minutes: &Arc<Minutes>,
+    common: &Common<'_>,
 ) -> Result<Box<[Mailbox]>, String> {
+    let Common { deployment, engine, clock, minutes, fail_mode } = *common;
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
     // Pinning pays when every CPU has its core; with fewer the scheduler knows better where there is room.
     let pinned = cpus.len() == listeners.len() && cpus.len() > 1;
@@ -274,7 +304,17 @@ fn start_cores(
                 let listener = Listener::new(listener, engine)?;
                 let bell = Bell::hang(inner, engine)?;
                 let names = Names::new(asker, mailbox);
-                let worker = Worker::new(Outfit { core, clock, deployment, names, quill, seed, descriptors, minutes });
+                let worker = Worker::new(Outfit {
+                    core,
+                    clock,
+                    deployment,
+                    names,
+                    quill,
+                    seed,
+                    descriptors,
+                    minutes,
+                    fail_mode,
+                });
                 let listener = std::rc::Rc::new(listener);
                 let accepting = worker::accept(std::rc::Rc::clone(&worker), std::rc::Rc::clone(&listener));
                 rt::spawn(accepting, |_| die("accepting connections panicked"));

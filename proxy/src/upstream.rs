@@ -25,6 +25,7 @@ use crate::client::Client;
 use crate::connect;
 use crate::deadline::{Descriptor, Wait};
 use crate::ledger::Slot;
+use crate::moderation::Outcome;
 use crate::pool::{self, Idle};
 use crate::rt::{self, Either};
 use crate::tls::Session;
@@ -101,6 +102,8 @@ pub struct Company<'a> {
     pub client: &'a mut Client,
     /// What will be logged.
     pub record: &'a mut Record,
+    /// What was asked of moderations elsewhere by policies that only flag, with their places in the chain.
+    pub questions: &'a mut Vec<(u32, Outcome)>,
     /// Its room in the log; none where the log has none, and the request is answered all the same.
     pub slot: Option<&'a Slot>,
     /// The plan in force.
@@ -110,8 +113,8 @@ pub struct Company<'a> {
 }
 
 impl Company<'_> {
-    /// Waits for the vendor, unless the client leaves first.
-    async fn unless_gone<T>(&mut self, phase: Phase, wait: impl Future<Output = T>) -> Result<T, Fault> {
+    /// Waits for whoever is asked, unless the client leaves first.
+    pub async fn unless_gone<T>(&mut self, phase: Phase, wait: impl Future<Output = T>) -> Result<T, Fault> {
         match rt::race(wait, self.client.gone()).await {
             Either::Left(value) => Ok(value),
             Either::Right(()) => Err(Fault::new(Kind::ClientGone, phase)),

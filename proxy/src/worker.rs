@@ -17,7 +17,7 @@ use kt_core::event::{Event, Method, WhenFull};
 use kt_core::fault::Fault;
 use kt_core::json::Scratch;
 use kt_core::limits::{DRAIN_MS, EVENT_SYNC_WAIT_MS};
-use kt_core::policy::Scan;
+use kt_core::policy::{FailMode, Scan};
 use kt_core::record::Record;
 use kt_core::route::{self, Chooser, Drawer, Load, Outcome, Route, Selection, Unit};
 use rustls::{ClientConfig, ServerConfig};
@@ -89,6 +89,8 @@ pub struct Worker {
     dice: RefCell<fastrand::Rng>,
     draining: Cell<bool>,
     descriptors: Descriptors,
+    fail_mode: FailMode,
+    moderation: RefCell<Nuisance>,
 }
 
 /// What the kernel lets the process open, and how many cores share it.
@@ -213,6 +215,11 @@ pub struct Counters {
 pub struct Held<'a>(&'a Cell<u64>);
 
 impl<'a> Held<'a> {
+    /// Takes over from whoever counted it up already.
+    pub const fn taken_over(gauge: &'a Cell<u64>) -> Self {
+        Self(gauge)
+    }
+
     /// Counts one up.
     pub fn new(gauge: &'a Cell<u64>) -> Self {
         gauge.set(gauge.get() + 1);
@@ -249,12 +256,14 @@ pub struct Outfit {
     pub descriptors: Descriptors,
     /// Where the minutes go that are over.
     pub minutes: Arc<Minutes>,
+    /// What becomes of what a blocking policy can't judge.
+    pub fail_mode: FailMode,
 }
 
 impl Worker {
     /// A core that serves nothing yet.
     pub fn new(outfit: Outfit) -> Rc<Self> {
-        let Outfit { core, clock, deployment, names, quill, seed, descriptors, minutes } = outfit;
+        let Outfit { core, clock, deployment, names, quill, seed, descriptors, minutes, fail_mode } = outfit;
         Rc::new(Self {
             core,
             clock,
@@ -274,6 +283,8 @@ impl Worker {
             dice: RefCell::new(fastrand::Rng::with_seed(seed)),
             draining: Cell::new(false),
             descriptors,
+            fail_mode,
+            moderation: RefCell::default(),
         })
     }
 
@@ -285,6 +296,16 @@ impl Worker {
     /// Whether the gateway is shutting down.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// What becomes of what a blocking policy can't judge.
+    pub fn fail_mode(&self) -> FailMode {
+        self.fail_mode
+    }
+
+    /// Whether it is time to say again that an external moderation fails.
+    pub fn may_complain_of_moderation(&self) -> bool {
+        self.moderation.borrow_mut().is_worth_a_word()
     }
 
     /// Now, in the events' time.
@@ -683,7 +704,9 @@ async fn drain(worker: Rc<Worker>, done: Sender<u32>) {
     worker.draining.set(true);
     worker.watch.hurry(Instant::now() + DRAIN_HEAD);
     let give_up = Instant::now() + Duration::from_millis(DRAIN_MS);
-    while worker.counters.connections.get() > 0 && Instant::now() < give_up {
+    // A record may still wait for what a moderation says of it, without its client.
+    let is_busy = || worker.counters.connections.get() > 0 || worker.counters.in_flight.get() > 0;
+    while is_busy() && Instant::now() < give_up {
         rt::sleep(DRAIN_LOOK).await;
     }
     let left = worker.counters.in_flight.get();

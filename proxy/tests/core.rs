@@ -18,6 +18,7 @@ use std::time::Duration;
 use crossbeam::channel::bounded;
 use kt_core::config::plan::Driver;
 use kt_core::event::WhenFull;
+use kt_core::policy::FailMode;
 use kt_proxy::clock::Clock;
 use kt_proxy::ledger::{Ledger, Quill};
 use kt_proxy::mail::{Letter, Mailbox};
@@ -157,7 +158,7 @@ fn outfit(clock: Clock, deployment: Deployment, mailbox: Mailbox, quill: Quill) 
     let names = Names::new(Asker::start().unwrap(), mailbox);
     let descriptors = Descriptors { limit: 1024, cores: 1 };
     let (deployment, minutes) = (Arc::new(deployment), Minutes::new(1));
-    Outfit { core: 0, clock, deployment, names, quill, seed: 1, descriptors, minutes }
+    Outfit { core: 0, clock, deployment, names, quill, seed: 1, descriptors, minutes, fail_mode: FailMode::Block }
 }
 
 /// What was logged.

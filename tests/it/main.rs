@@ -22,6 +22,7 @@ mod lint;
 mod log;
 mod malformed;
 mod measure;
+mod moderation;
 mod policies;
 mod pool;
 mod refusals;

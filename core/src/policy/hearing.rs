@@ -6,7 +6,7 @@
 use super::content::{Findings, Knowledge, Scan};
 use super::pii;
 use super::text::{each_string, push_all};
-use super::{Action, Judgement, Mode, On, Policy, Rule, conclusion};
+use super::{Action, FailMode, Judgement, Mode, On, Policy, Rule, conclusion, failure};
 use crate::event::PolicyResult;
 use crate::fault::{Fault, Kind, Phase};
 use crate::json::{Span, Value};
@@ -21,6 +21,8 @@ pub struct Hearing<'a> {
     lanes: [Lane; LANES.len()],
     /// The first of each policy's personal data.
     found: Vec<Option<pii::Kind>>,
+    /// What failing means, once there is something that can't be judged.
+    failed: Option<FailMode>,
 }
 
 #[derive(Debug, Default)]
@@ -47,12 +49,23 @@ impl<'a> Hearing<'a> {
             group,
             lanes: Default::default(),
             found: vec![None; policies.len()],
+            failed: None,
         })
     }
 
-    /// Whether the client gets nothing before all has been judged.
+    /// Whether the client gets nothing before all has been judged. What only flags has nothing to wait for.
     pub fn holds_back(&self) -> bool {
-        self.judging().any(|(_, policy)| policy.mode == Mode::Buffered)
+        self.judging().any(|(_, policy)| policy.mode == Mode::Buffered && policy.action == Action::Block)
+    }
+
+    /// The answer can't be judged: it can't be read, or is more than may be held. From now on nothing is looked for.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, if a policy blocks and `mode` has it so.
+    pub fn fails(&mut self, mode: FailMode) -> Result<(), Fault> {
+        self.failed = Some(mode);
+        self.conclude().blocked.map_or(Ok(()), Err)
     }
 
     /// Hears what an event of a stream says.
@@ -61,6 +74,9 @@ impl<'a> Hearing<'a> {
     ///
     /// The refusal, once a policy that blocks has found something.
     pub fn event(&mut self, data: &[u8]) -> Result<(), Fault> {
+        if self.failed.is_some() {
+            return Ok(());
+        }
         let value = Value::at(data, Span::new(0, data.len()));
         let mut heard = false;
         for (name, inside) in each_string(data, value) {
@@ -98,10 +114,14 @@ impl<'a> Hearing<'a> {
 
     /// What the policies say of what was heard.
     pub fn conclude(&self) -> Judgement {
+        let (kind, phase) = (Kind::AnswerBlockedByPolicy, Phase::Stream);
+        if let Some(mode) = self.failed {
+            return failure(self.policies, self.judging().map(|(nth, _)| nth), mode, kind, phase);
+        }
         let findings = self.findings();
         let results: Box<[PolicyResult]> =
             self.judging().map(|(nth, policy)| policy.result(nth, &findings, self.found[nth as usize])).collect();
-        conclusion(self.policies, results, Kind::AnswerBlockedByPolicy, Phase::Stream)
+        conclusion(self.policies, results, kind, phase)
     }
 
     fn judging(&self) -> impl Iterator<Item = (u32, &'a Policy)> {
@@ -154,7 +174,7 @@ impl<'a> Hearing<'a> {
     }
 
     fn refusal(&self) -> Result<(), Fault> {
-        if !self.judging().any(|(_, policy)| policy.action == Action::Block) {
+        if self.failed.is_some() || !self.judging().any(|(_, policy)| policy.action == Action::Block) {
             return Ok(());
         }
         self.conclude().blocked.map_or(Ok(()), Err)

@@ -7,6 +7,7 @@
 
 mod category;
 pub mod content;
+pub mod external;
 mod fold;
 mod hearing;
 mod lexicon;
@@ -22,6 +23,7 @@ use crate::fault::{Fault, Kind, Phase};
 use crate::json::{Span, Value};
 pub use category::{CATEGORIES, Category, Severity, Threshold};
 pub use content::{Finding, Findings, Knowledge, Scan};
+pub use external::External;
 pub use hearing::Hearing;
 use text::Texts;
 
@@ -89,6 +91,19 @@ pub enum Rule {
         /// At least one.
         kinds: Box<[pii::Kind]>,
     },
+    /// What a model elsewhere says of a request.
+    External(External),
+}
+
+/// `--fail-mode`: what becomes of a request or an answer that a blocking policy could not judge. What only flags lets it
+/// pass either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailMode {
+    /// It is refused.
+    #[default]
+    Block,
+    /// It passes.
+    Allow,
 }
 
 /// What the policies say of one request or answer.
@@ -155,6 +170,8 @@ impl<'a> Judging<'a> {
                     // What one has taken out, the next one doesn't see.
                     Some(body) => redact::read(body, Value::at(body, Span::new(0, body.len())), kinds),
                 },
+                // Whoever has sockets asks it, and notes what it says.
+                Rule::External(_) => continue,
             };
             results.push(policy.result(nth, &findings, found.kind));
             if policy.action == Action::Redact {
@@ -175,6 +192,45 @@ fn conclusion(policies: &[Policy], results: Box<[PolicyResult]>, kind: Kind, pha
         Fault::with(kind, phase, detail)
     });
     Judgement { verdict, results, blocked, redacted: None }
+}
+
+/// What comes of policies that could not judge: each has the result `error`, and if one of them blocks it is `mode` that
+/// decides.
+fn failure(
+    policies: &[Policy],
+    failed: impl Iterator<Item = u32>,
+    mode: FailMode,
+    kind: Kind,
+    phase: Phase,
+) -> Judgement {
+    let failed: Vec<u32> = failed.collect();
+    let of = |nth: u32| &policies[nth as usize];
+    let results = failed.iter().map(|&nth| of(nth).said(nth, PolicyOutcome::Error, None)).collect();
+    let refuses = failed.iter().find(|&&nth| mode == FailMode::Block && of(nth).action == Action::Block);
+    let blocked =
+        refuses.map(|&nth| Fault::with(kind, phase, format!("policy \"{}\", which could not judge it", of(nth).name)));
+    let verdict = if blocked.is_some() { Verdict::Block } else { Verdict::Allow };
+    Judgement { verdict, results, blocked, redacted: None }
+}
+
+/// The policies of a request's group that ask elsewhere, with their places in the chain.
+pub fn external<'p>(policies: &'p [Policy], group: &str) -> impl Iterator<Item = (u32, &'p Policy, &'p External)> {
+    (0..).zip(policies).filter_map(move |(nth, policy)| match &policy.rule {
+        Rule::External(external) if policy.judges(On::Request, group) => Some((nth, policy, external)),
+        Rule::External(_) | Rule::ContentFilter { .. } | Rule::Pii { .. } => None,
+    })
+}
+
+/// What the policy at this place says of a request, by what was found elsewhere; nothing was, if that failed.
+pub fn judge_externally(policies: &[Policy], nth: u32, found: Option<&Findings>, mode: FailMode) -> Judgement {
+    let (kind, phase) = (Kind::BlockedByPolicy, Phase::Body);
+    match found {
+        Some(findings) => {
+            let result = policies[nth as usize].result(nth, findings, None);
+            conclusion(policies, [result].into(), kind, phase)
+        }
+        None => failure(policies, std::iter::once(nth), mode, kind, phase),
+    }
 }
 
 /// Judges a request at once, without slices.
@@ -208,6 +264,7 @@ impl Policy {
         match self.rule {
             Rule::ContentFilter { .. } => "content_filter",
             Rule::Pii { .. } => "pii",
+            Rule::External(_) => "external_moderation",
         }
     }
 
@@ -230,7 +287,7 @@ impl Policy {
     /// was found first.
     fn result(&self, nth: u32, findings: &Findings, found: Option<pii::Kind>) -> PolicyResult {
         match &self.rule {
-            Rule::ContentFilter { categories, threshold } => {
+            Rule::ContentFilter { categories, threshold } | Rule::External(External { categories, threshold, .. }) => {
                 // Of several categories, the one with the highest score; of equal ones the first.
                 let of = |category: Category| findings[category as usize];
                 let mut worst = categories[0];

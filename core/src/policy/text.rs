@@ -45,7 +45,7 @@ impl<'a> Texts<'a> {
         for string in strings {
             let [b'"', inside @ .., b'"'] = string.raw() else { continue };
             let name = name_before(self.body, string.span().start as usize);
-            if STRUCTURE.contains(&name) && is_word(inside) {
+            if !is_said(name, inside) {
                 // One word, apart from the text around it: it cannot say much, but it shall not hide a slur.
                 scan.aside(inside, known);
                 if name == b"role" {
@@ -61,6 +61,11 @@ impl<'a> Texts<'a> {
         }
         false
     }
+}
+
+/// Whether a value is text, and doesn't only say how text is to be taken.
+pub(super) fn is_said(name: &[u8], inside: &[u8]) -> bool {
+    !(STRUCTURE.contains(&name) && is_word(inside))
 }
 
 /// Every string value at or beneath `value`, which lies in `body`: the name of its field, and what stands between its
@@ -128,7 +133,7 @@ fn is_word(inside: &[u8]) -> bool {
 }
 
 /// Whether a value is an image or a file in base64, which nobody reads as text.
-fn is_encoded(inside: &[u8]) -> bool {
+pub(super) fn is_encoded(inside: &[u8]) -> bool {
     let data = match inside.strip_prefix(b"data:") {
         Some(_) => memchr::memmem::find(&inside[..inside.len().min(128)], b";base64,").map(|at| &inside[at + 8..]),
         None => (inside.len() >= 512).then_some(inside),

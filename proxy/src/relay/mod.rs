@@ -67,7 +67,7 @@ pub async fn answer(
     mut answer: Answer,
     mode: Mode,
     heading: &Heading<'_>,
-    hearing: Option<&mut Hearing<'_>>,
+    mut hearing: Option<&mut Hearing<'_>>,
     lane: &Lane,
     company: &mut Company<'_>,
 ) -> Result<Relayed, Fault> {
@@ -82,11 +82,11 @@ pub async fn answer(
         // A vendor that names no type sends what it was asked for.
         None => mode.stream && is_success,
     };
-    let note = match mode.way {
+    if let Some(hearing) = hearing.as_mut().filter(|_| is_coded && is_success) {
         // What can't be read can't be judged, and shall not pass for harmless.
-        Way::AsItIs { .. } if is_coded && is_success && hearing.is_some() => {
-            return Err(Fault::new(Kind::AnswerContentCoded, Phase::FirstByte));
-        }
+        hearing.fails(company.worker.fail_mode())?;
+    }
+    let note = match mode.way {
         Way::AsItIs { .. } if is_stream && !is_coded => {
             stream::pass(&mut answer, mode, heading, hearing, company).await?
         }
@@ -137,7 +137,7 @@ impl Company<'_> {
     pub fn heard(&mut self, hearing: Option<&Hearing<'_>>) {
         if let Some(hearing) = hearing {
             let judgement = hearing.conclude();
-            self.record.answer_judged(judgement.verdict, &judgement.results);
+            self.record.judged_further(judgement.verdict, &judgement.results);
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) async fn pass(
     mut hearing: Option<&mut Hearing<'_>>,
     company: &mut Company<'_>,
 ) -> Result<Option<Fault>, Fault> {
-    let holds_back = hearing.as_ref().is_some_and(|hearing| hearing.holds_back());
+    let mut holds_back = hearing.as_ref().is_some_and(|hearing| hearing.holds_back());
     let framing = heading.framing_of_unknown_length();
     let mut course = Course::new(mode, heading, company);
     let mut events = Events::default();
@@ -71,13 +71,19 @@ pub(super) async fn pass(
             // Many a client looks no further.
             company.draft(answer, None);
         }
+        if let Some(hearing) = &mut hearing
+            && holds_back
+            && out.len() > company.limits.answer_bytes_max
+        {
+            // More than may be held: the rest passes unseen, if it may.
+            hearing.fails(company.worker.fail_mode())?;
+            holds_back = false;
+        }
         if !out.is_empty() && !holds_back {
             out = company.pass(out, answer.read_ns).await?;
         }
         went?;
-        let read = match events.bytes.len() > company.limits.sse_event_bytes_max
-            || out.len() > company.limits.answer_bytes_max
-        {
+        let read = match events.bytes.len() > company.limits.sse_event_bytes_max {
             true => Err(Fault::new(Kind::AnswerTooLarge, Phase::Stream)),
             false => answer.read(&mut events.bytes, company).await,
         };

@@ -39,10 +39,19 @@ pub(super) async fn pass(
     }
     // An answer that is judged is held until all of it is there.
     if let Some(hearing) = hearing.filter(|_| watched.is_some()) {
-        read_whole(answer, &mut payload, more, company).await?;
-        more = More::No;
-        hearing.answer(&payload);
-        let judged = hearing.end();
+        let judged = match read_whole(answer, &mut payload, more, company).await {
+            Ok(()) => {
+                more = More::No;
+                hearing.answer(&payload);
+                hearing.end()
+            }
+            // More than may be held: the rest passes unseen, if it may.
+            Err(fault) if fault.kind == Kind::AnswerTooLarge => {
+                more = More::Yes;
+                hearing.fails(company.worker.fail_mode())
+            }
+            Err(fault) => return Err(fault),
+        };
         company.heard(Some(hearing));
         judged?;
     }

@@ -47,17 +47,18 @@ const GROUP: Shape<'_> =
 const ARM: Shape<'_> = Shape { keys: &["provider", "model", "weight", "label", "pricing"], later: &[] };
 
 impl Walk<'_> {
-    pub(super) fn groups(&mut self, at: &At<'_, '_>, declared: &Declared<'_>) -> Option<Box<[GroupSettings]>> {
+    /// Notes in `used` which targets are.
+    pub(super) fn groups(
+        &mut self,
+        at: &At<'_, '_>,
+        declared: &Declared<'_>,
+        used: &mut [bool],
+    ) -> Option<Box<[GroupSettings]>> {
         let items = self.list(at)?;
-        let mut used = vec![false; declared.ids.len()];
         let mut names = HashMap::new();
         let mut groups = Vec::with_capacity(items.len());
         for item in items {
-            groups.extend(self.group(&at.item(item), declared, &mut used, &mut names));
-        }
-        // While a group is wrong, nobody knows yet which target it meant.
-        if groups.len() == items.len() {
-            self.unused(declared, &used);
+            groups.extend(self.group(&at.item(item), declared, used, &mut names));
         }
         Some(groups.into())
     }

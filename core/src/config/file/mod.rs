@@ -91,6 +91,14 @@ pub(super) fn walk(root: &Node, texts: &[Text], digest: Box<str>) -> (Option<Fil
     (file.filter(|_| is_valid), walk.complaints)
 }
 
+/// Whether every item of a list could be read.
+fn is_whole<T>(top: &At<'_, '_>, key: &str, read: Option<&[T]>) -> bool {
+    top.get(key).is_none_or(|at| match &at.node.value {
+        Value::List(items) => read.is_some_and(|read| read.len() == items.len()),
+        _ => false,
+    })
+}
+
 impl Walk<'_> {
     fn root(&mut self, top: &At<'_, '_>, digest: Box<str>) -> Option<File> {
         if !self.is_map(top, &ROOT) {
@@ -101,14 +109,18 @@ impl Walk<'_> {
             Some(providers) => self.providers(&providers),
             None => (Declared::default(), None),
         };
+        let mut used = vec![false; declared.ids.len()];
         let groups = match top.get("model_groups") {
-            Some(at) => self.groups(&at, &declared),
-            None => {
-                self.unused(&declared, &vec![false; declared.ids.len()]);
-                None
-            }
+            Some(at) => self.groups(&at, &declared, &mut used),
+            None => None,
         };
-        let policies = top.get("policies").and_then(|at| self.policies(&at, top.get("model_groups").as_ref()));
+        let policies = top
+            .get("policies")
+            .and_then(|at| self.policies(&at, top.get("model_groups").as_ref(), &declared, &mut used));
+        // While a group is wrong, nobody knows yet which target it meant.
+        if is_whole(top, "model_groups", groups.as_deref()) {
+            self.unused(&declared, &used);
+        }
         let mut file = File {
             digest,
             targets,

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::providers::Declared;
 use super::walk::{At, Shape, Walk};
 use crate::config::complaint::{Code, Place, quote};
+use crate::config::plan::Provider;
 use crate::config::tree::Value;
-use crate::policy::pii;
-use crate::policy::{Action, Category, Mode, On, Policy, Rule, Threshold};
+use crate::policy::{Action, Category, External, Mode, On, Policy, Rule, Threshold, external, pii};
 
 const POLICY: Shape<'_> = Shape { keys: &["name", "type", "action", "on", "applies_to", "config"], later: &[] };
 const CONTENT_FILTER: Shape<'_> = Shape { keys: &["categories", "threshold", "mode"], later: &[] };
+const EXTERNAL: Shape<'_> = Shape { keys: &["target", "model", "categories", "threshold", "timeout_ms"], later: &[] };
 const PII: Shape<'_> = Shape { keys: &["types", "mode"], later: &[] };
 
 /// `policies[].type`.
@@ -17,12 +19,21 @@ const PII: Shape<'_> = Shape { keys: &["types", "mode"], later: &[] };
 enum Type {
     ContentFilter,
     Pii,
+    External,
 }
 
-const TYPE_WORDS: &[(&str, Type)] = &[("content_filter", Type::ContentFilter), ("pii", Type::Pii)];
+const TYPE_WORDS: &[(&str, Type)] =
+    &[("content_filter", Type::ContentFilter), ("pii", Type::Pii), ("external_moderation", Type::External)];
 
 impl Walk<'_> {
-    pub(super) fn policies<'t>(&mut self, at: &At<'_, 't>, groups: Option<&At<'_, 't>>) -> Option<Box<[Policy]>> {
+    /// Notes in `used` which targets are asked.
+    pub(super) fn policies<'t>(
+        &mut self,
+        at: &At<'_, 't>,
+        groups: Option<&At<'_, 't>>,
+        declared: &Declared<'_>,
+        used: &mut [bool],
+    ) -> Option<Box<[Policy]>> {
         let groups: BTreeSet<&str> = if let Some(Value::List(items)) = groups.map(|groups| &groups.node.value) {
             items.iter().filter_map(|item| item.node.text_of("name")).collect()
         } else {
@@ -32,7 +43,12 @@ impl Walk<'_> {
         let mut names = HashMap::new();
         let mut policies = Vec::with_capacity(items.len());
         for item in items {
-            policies.extend(self.policy(&at.item(item), &groups, &mut names));
+            let at = at.item(item);
+            let policy = self.policy(&at, &groups, declared, &mut names);
+            if let Some(Policy { rule: Rule::External(external), .. }) = &policy {
+                used[external.target] = true;
+            }
+            policies.extend(policy);
         }
         Some(policies.into())
     }
@@ -41,6 +57,7 @@ impl Walk<'_> {
         &mut self,
         at: &At<'_, 't>,
         groups: &BTreeSet<&str>,
+        declared: &Declared<'_>,
         names: &mut HashMap<&'t str, Place>,
     ) -> Option<Policy> {
         if !self.is_map(at, &POLICY) {
@@ -52,8 +69,8 @@ impl Walk<'_> {
             Some(name)
         });
         let kind = self
-            .need(at, "type", "write type: content_filter or type: pii")
-            .and_then(|at| self.word(&at, "policy type", TYPE_WORDS, &["external_moderation"]));
+            .need(at, "type", "write type: content_filter, pii or external_moderation")
+            .and_then(|at| self.word(&at, "policy type", TYPE_WORDS, &[]));
         let action = self.need(at, "action", "write action: flag or action: block").and_then(|at| {
             let words: Vec<_> = Action::ALL.iter().map(|&action| (action.as_str(), action)).collect();
             self.word(&at, "action", &words, &[])
@@ -71,6 +88,13 @@ impl Walk<'_> {
         if action == Some(Action::Redact) {
             self.redaction(at, kind, on);
         }
+        if kind == Type::External
+            && on != Some(On::Request)
+            && let Some(on) = at.get("on")
+        {
+            self.say(Code::NotAvailable, &on, "an external moderation judges requests only").suggestion =
+                Some("write on: request, and a policy of another type for answers".to_owned());
+        }
         let config = at.get("config");
         let (rule, mode) = match kind {
             Type::ContentFilter => match config {
@@ -81,6 +105,10 @@ impl Walk<'_> {
                 Some(config) => self.pii(&config)?,
                 None => (Rule::Pii { kinds: pii::Kind::ALL.into() }, None),
             },
+            Type::External => {
+                let config = self.need(at, "config", "say whom it asks: config: {target: …}")?;
+                (Rule::External(self.external(&config, declared)?), None)
+            }
         };
         let mode = mode.unwrap_or_default();
         Some(Policy { name: name?.into(), action: action?, on: on?, applies_to: applies_to?, mode, rule })
@@ -126,6 +154,13 @@ impl Walk<'_> {
         if !self.is_map(at, &CONTENT_FILTER) {
             return None;
         }
+        let (categories, threshold) = self.judged(at);
+        let mode = self.mode(at);
+        Some((Rule::ContentFilter { categories: categories?, threshold: threshold? }, mode))
+    }
+
+    /// What counts, and how severe it has to be.
+    fn judged(&mut self, at: &At<'_, '_>) -> (Option<Box<[Category]>>, Option<Threshold>) {
         let threshold = match at.get("threshold") {
             Some(at) => {
                 let words: Vec<_> = Threshold::ALL.iter().map(|&level| (level.as_str(), level)).collect();
@@ -137,8 +172,50 @@ impl Walk<'_> {
             Some(at) => self.categories(&at),
             None => Some(Category::ALL.into()),
         };
-        let mode = self.mode(at);
-        Some((Rule::ContentFilter { categories: categories?, threshold: threshold? }, mode))
+        (categories, threshold)
+    }
+
+    fn external(&mut self, at: &At<'_, '_>, declared: &Declared<'_>) -> Option<External> {
+        if !self.is_map(at, &EXTERNAL) {
+            return None;
+        }
+        let target = self
+            .need(at, "target", "name one of providers.targets")
+            .and_then(|target| self.moderator(&target, declared));
+        let model = match at.get("model") {
+            Some(at) => self.free_name(&at),
+            None => Some(external::USUAL_MODEL),
+        };
+        let (categories, threshold) = self.judged(at);
+        let timeout_ms = match at.get("timeout_ms") {
+            Some(at) => self.number(&at, 1..=external::TIMEOUT_MS_MAX),
+            None => Some(external::USUAL_TIMEOUT_MS),
+        };
+        Some(External {
+            target: target?,
+            model: model?.into(),
+            categories: categories?,
+            threshold: threshold?,
+            timeout_ms: timeout_ms?,
+        })
+    }
+
+    /// The target that is asked, which has to speak OpenAI's language.
+    fn moderator(&mut self, at: &At<'_, '_>, declared: &Declared<'_>) -> Option<usize> {
+        let name = self.text(at)?;
+        let Some(&index) = declared.by_id.get(name) else {
+            let guess = self.guess(name, declared.by_id.keys().copied());
+            self.say(Code::UnknownReference, at, format!("unknown provider {}", quote(name))).suggestion = guess;
+            return None;
+        };
+        let anthropic = declared.by_vendor.get(Provider::Anthropic.as_str());
+        if anthropic.is_some_and(|targets| targets.contains(&index)) {
+            let message = format!("the provider {} has no moderations", quote(name));
+            self.say(Code::NotAvailable, at, message).suggestion =
+                Some("name a target of provider openai or openai-compatible".to_owned());
+            return None;
+        }
+        Some(index)
     }
 
     fn pii(&mut self, at: &At<'_, '_>) -> Option<(Rule, Option<Mode>)> {

@@ -9,7 +9,7 @@ use super::{Plan, hex};
 use crate::config::file::{ArmSettings, GroupSettings, TargetSettings};
 use crate::cost::{Prices, Pricing};
 use crate::limits::BLOCK_SLOTS_MAX;
-use crate::policy::{On, Policy, Rule};
+use crate::policy::{External, On, Policy, Rule};
 use crate::route::{Place, round_of};
 use crate::stats::measure::Measure;
 
@@ -235,6 +235,12 @@ pub(super) fn epoch(group: &GroupSettings, targets: &[TargetSettings], policies:
     for policy in applying {
         let (more, words): (&str, Vec<&str>) = match &policy.rule {
             Rule::ContentFilter { categories, threshold } => {
+                (threshold.as_str(), categories.iter().map(|category| category.as_str()).collect())
+            }
+            Rule::External(External { target, model, categories, threshold, timeout_ms }) => {
+                for part in [&targets[*target].id, model, &*timeout_ms.to_string()] {
+                    text(&mut hash, part);
+                }
                 (threshold.as_str(), categories.iter().map(|category| category.as_str()).collect())
             }
             Rule::Pii { kinds } => ("", kinds.iter().map(|kind| kind.as_str()).collect()),

@@ -4,7 +4,7 @@ use super::{Group, Plan, Target};
 use crate::clients::Clients;
 use crate::config::complaint::{push, push_json_list, push_json_text};
 use crate::limits::Limits;
-use crate::policy::{Policy, Rule};
+use crate::policy::{Category, External, Policy, Rule, Threshold};
 
 impl Plan {
     /// The plan as one JSON object, without secrets: what `GET /config` answers on the admin socket.
@@ -90,10 +90,13 @@ fn push_policy(out: &mut String, policy: &Policy) {
     push_json_list(out, &policy.applies_to, |out, name| push_json_text(out, name));
     match &policy.rule {
         Rule::ContentFilter { categories, threshold } => {
-            out.push_str(",\"categories\":");
-            push_json_list(out, categories, |out, category| push_json_text(out, category.as_str()));
-            out.push_str(",\"threshold\":");
-            push_json_text(out, threshold.as_str());
+            push_judged(out, categories, *threshold);
+        }
+        Rule::External(External { target: _, model, categories, threshold, timeout_ms }) => {
+            push_judged(out, categories, *threshold);
+            out.push_str(",\"model\":");
+            push_json_text(out, model);
+            push(out, format_args!(",\"timeout_ms\":{timeout_ms}"));
         }
         Rule::Pii { kinds } => {
             out.push_str(",\"types\":");
@@ -103,6 +106,13 @@ fn push_policy(out: &mut String, policy: &Policy) {
     out.push_str(",\"mode\":");
     push_json_text(out, policy.mode.as_str());
     out.push('}');
+}
+
+fn push_judged(out: &mut String, categories: &[Category], threshold: Threshold) {
+    out.push_str(",\"categories\":");
+    push_json_list(out, categories, |out, category| push_json_text(out, category.as_str()));
+    out.push_str(",\"threshold\":");
+    push_json_text(out, threshold.as_str());
 }
 
 fn push_clients(out: &mut String, clients: Option<&Clients>) {
