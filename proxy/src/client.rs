@@ -23,7 +23,7 @@ use crate::bodies::Share;
 use crate::buffers;
 use crate::deadline::Wait;
 use crate::greeting;
-use crate::relay::{write_chosen, write_request_id};
+use crate::relay::write_request_id;
 use crate::wire::{Patience, Wire};
 
 /// What of a request that was answered early is still read and thrown away, so that the answer isn't lost in a reset.
@@ -479,7 +479,7 @@ impl Client {
             write_request_id(&mut out, dialect, id);
         }
         if let Some(chosen) = &drawn {
-            write_chosen(&mut out, chosen);
+            out.extend_from_slice(&chosen.arm.fields);
         }
         if let Some(timing) = timing {
             write::field(&mut out, "server-timing", timing.text());

@@ -98,7 +98,7 @@ fn write_head(
     write::field(out, "host", &*target.base.authority);
     if let Credential::Key(key) = &target.key {
         let field = dialect::credential(vendor);
-        write::field(out, field.name, [field.prefix, key.expose()].concat());
+        write::field_in_parts(out, field.name, field.prefix, key.expose());
     }
     let mut has_agent = false;
     let mut has_required = false;

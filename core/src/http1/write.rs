@@ -42,6 +42,16 @@ pub fn field(out: &mut Vec<u8>, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>)
     write_field(out, name, value);
 }
 
+/// Writes a field whose value is in two parts, one behind the other; otherwise as [`field`].
+pub fn field_in_parts(out: &mut Vec<u8>, name: &str, first: &str, second: &str) {
+    field(out, name, first);
+    out.truncate(out.len() - b"\r\n".len());
+    let start = out.len();
+    out.extend_from_slice(second.as_bytes());
+    blank_out(&mut out[start..]);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Writes a field whose value is a number.
 pub fn number_field(out: &mut Vec<u8>, name: impl AsRef<[u8]>, value: u64) {
     field(out, name, itoa::Buffer::new().format(value));
@@ -135,14 +145,19 @@ fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b": ");
     let start = out.len();
     out.extend_from_slice(value);
+    blank_out(&mut out[start..]);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Makes a space of every byte that would end the field.
+fn blank_out(value: &mut [u8]) {
     if splits(value) {
-        for byte in &mut out[start..] {
+        for byte in value {
             if matches!(byte, b'\r' | b'\n' | 0) {
                 *byte = b' ';
             }
         }
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -164,7 +179,7 @@ mod tests {
         let (mut search, mut fields, limits) = (Search::default(), Fields::default(), Limits::default());
         let mut out = Vec::new();
         request_line(&mut out, &http::Method::POST, "/proxy", "/v1/messages");
-        field(&mut out, "host", "api.example");
+        field_in_parts(&mut out, "host", "api.", "example");
         number_field(&mut out, "content-length", u64::MAX);
         end(&mut out);
         assert_eq!(

@@ -190,6 +190,7 @@ mod tests {
             propensity: f64::from(weight) / f64::from(sum),
             weight_share: f64::from(weight) / f64::from(sum),
             pricing: None,
+            fields: Box::default(),
         };
         Group {
             name: name.into(),

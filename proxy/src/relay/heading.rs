@@ -71,7 +71,7 @@ impl Heading<'_> {
             }
         }
         write_request_id(&mut out, self.client, company.record.request_id());
-        write_chosen(&mut out, &self.chosen);
+        out.extend_from_slice(&self.chosen.arm.fields);
         write::field(&mut out, "server-timing", company.record.timing(company.worker.now_ns()).text());
         if let Some(report) = company.record.translation().filter(|report| !report.is_empty()) {
             let mut value = Vec::new();
@@ -90,14 +90,6 @@ impl Heading<'_> {
         write::end(&mut out);
         out
     }
-}
-
-/// Writes the fields that say where an answer comes from. Names of a plan are visible ASCII.
-pub fn write_chosen(out: &mut Vec<u8>, chosen: &Chosen<'_>) {
-    write::field(out, "x-kt-model-group", &*chosen.group.name);
-    write::field(out, "x-kt-model", &*chosen.arm.model);
-    write::field(out, "x-kt-target", &*chosen.target.id);
-    write::field(out, "x-kt-arm", &*chosen.arm.name);
 }
 
 /// Writes the request's id under the names that the client's library looks for it.

@@ -24,7 +24,7 @@ use crate::meters::SharedMeters;
 use crate::upstream::{Answer, Company};
 use crate::worker::Lane;
 
-pub use heading::{Heading, VIA, write_chosen, write_request_id};
+pub use heading::{Heading, VIA, write_request_id};
 
 /// What an answer goes through.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{Plan, hex};
 use crate::config::file::{ArmSettings, GroupSettings, TargetSettings};
 use crate::cost::{Prices, Pricing};
+use crate::http1::write;
 use crate::limits::BLOCK_SLOTS_MAX;
 use crate::policy::{External, On, Policy, Rule};
 use crate::route::{Place, round_of};
@@ -108,6 +109,8 @@ pub struct Arm {
     pub weight_share: f64,
     /// What its tokens cost; `None` where nobody has said.
     pub pricing: Option<Pricing>,
+    /// The header fields that tell a client whom its answer comes from, as they are sent: the same for every answer.
+    pub fields: Box<[u8]>,
 }
 
 impl Group {
@@ -138,6 +141,7 @@ impl Arm {
 /// `pricing` is that of each arm, in order.
 pub(super) fn resolve_group(
     group: &GroupSettings,
+    targets: &[TargetSettings],
     pricing: &mut dyn Iterator<Item = Option<Pricing>>,
     epoch: Box<str>,
     place: Arc<Place>,
@@ -155,6 +159,7 @@ pub(super) fn resolve_group(
         propensity: f64::from(own) / f64::from(slots),
         weight_share: f64::from(arm.weight) / sum as f64,
         pricing: pricing.next().flatten(),
+        fields: fields_of(&group.name, arm, &targets[arm.target].id),
     };
     Group {
         name: group.name.clone(),
@@ -172,6 +177,16 @@ pub(super) fn resolve_group(
         epoch,
         place,
     }
+}
+
+/// Names of a config are visible ASCII.
+fn fields_of(group: &str, arm: &ArmSettings, target: &str) -> Box<[u8]> {
+    let mut fields = Vec::new();
+    write::field(&mut fields, "x-kt-model-group", group);
+    write::field(&mut fields, "x-kt-model", &*arm.model);
+    write::field(&mut fields, "x-kt-target", target);
+    write::field(&mut fields, "x-kt-arm", &*arm.name);
+    fields.into()
 }
 
 fn by_name(weights: &[(&str, u32)]) -> Box<[u32]> {

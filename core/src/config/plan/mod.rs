@@ -130,7 +130,7 @@ impl Plan {
             .map(|group| {
                 let epoch = epoch(group, target_settings, policies);
                 let place = place(previous, &group.name, &epoch).unwrap_or_else(|| Arc::new(Place::new(dice())));
-                resolve_group(group, &mut pricing, epoch, place)
+                resolve_group(group, target_settings, &mut pricing, epoch, place)
             })
             .collect();
         Ok(Self {
