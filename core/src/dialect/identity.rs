@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::anthropic::{self, Counts};
 use super::{Dialect, openai};
-use crate::json::{Kind, Scratch, Span, Value, scan};
+use crate::json::{Cursor, Kind, Scratch, Value, scan};
 use crate::sse::Event;
 use crate::tally::{Usage, UsageSource};
 
@@ -106,14 +106,24 @@ impl Look {
         let mut seen = Seen { done: data == b"[DONE]", ..Seen::default() };
         let mut no_choices = false;
         let mut has_usage = false;
-        for (name, value) in Value::at(data, Span::new(0, data.len())).fields() {
-            match name.raw() {
-                b"\"choices\"" => {
-                    no_choices = value.kind() == Kind::Array && is_blank(value);
-                    for choice in value.items() {
-                        seen.content |= self.at_choice(choice);
+        let mut cursor = Cursor::new(data);
+        if !cursor.enter(b'{') {
+            return seen;
+        }
+        while let Some(name) = cursor.field() {
+            match name {
+                b"\"choices\"" if cursor.enter(b'[') => {
+                    no_choices = true;
+                    while cursor.item() {
+                        no_choices = false;
+                        seen.content |= self.at_choice(&mut cursor);
                     }
+                    continue;
                 }
+                _ => {}
+            }
+            let value = cursor.value();
+            match name {
                 b"\"usage\"" if value.kind() == Kind::Object => {
                     has_usage = true;
                     seen.usage = openai::read_usage(value);
@@ -133,15 +143,24 @@ impl Look {
         seen
     }
 
-    /// Whether the choice brings a piece of the answer.
-    fn at_choice(&mut self, choice: Value<'_>) -> bool {
+    /// Whether the choice that comes next brings a piece of the answer.
+    fn at_choice(&mut self, cursor: &mut Cursor<'_>) -> bool {
         let (mut content, mut ends, mut bit) = (false, false, 1);
-        for (name, value) in choice.fields() {
-            match name.raw() {
-                b"\"index\"" => bit = value.to_u64().and_then(|nth| 1_u128.checked_shl(nth as u32)).unwrap_or(1),
-                b"\"delta\"" => {
-                    content |= value.fields().any(|(name, value)| CONTENT.contains(&name.raw()) && !is_blank(value));
+        if !cursor.enter(b'{') {
+            cursor.value();
+            self.begun |= bit;
+            return false;
+        }
+        while let Some(name) = cursor.field() {
+            if name == b"\"delta\"" && cursor.enter(b'{') {
+                while let Some(name) = cursor.field() {
+                    content |= !is_blank(cursor.value()) && CONTENT.contains(&name);
                 }
+                continue;
+            }
+            let value = cursor.value();
+            match name {
+                b"\"index\"" => bit = value.to_u64().and_then(|nth| 1_u128.checked_shl(nth as u32)).unwrap_or(1),
                 // Of legacy completions, which have no delta.
                 b"\"text\"" => content |= !is_blank(value),
                 b"\"finish_reason\"" => ends = value.kind() == Kind::String,
@@ -157,17 +176,24 @@ impl Look {
 
     fn at_event<'e>(&mut self, data: &'e [u8]) -> Seen<'e> {
         let mut seen = Seen::default();
-        let mut kind: &[u8] = b"";
-        for (name, value) in Value::at(data, Span::new(0, data.len())).fields() {
-            match name.raw() {
-                b"\"type\"" => kind = value.raw(),
-                b"\"delta\"" | b"\"content_block\"" => {
-                    let mut fields = value.fields();
-                    seen.content = fields.any(|(name, value)| PIECES.contains(&name.raw()) && !is_blank(value));
-                    if value.get("stop_reason").is_some_and(|reason| reason.kind() == Kind::String) {
+        let mut cursor = Cursor::new(data);
+        if !cursor.enter(b'{') {
+            return seen;
+        }
+        while let Some(name) = cursor.field() {
+            if matches!(name, b"\"delta\"" | b"\"content_block\"") && cursor.enter(b'{') {
+                while let Some(name) = cursor.field() {
+                    let value = cursor.value();
+                    seen.content |= !is_blank(value) && PIECES.contains(&name);
+                    if name == b"\"stop_reason\"" && value.kind() == Kind::String {
                         self.source = UsageSource::Provider;
                     }
                 }
+                continue;
+            }
+            let value = cursor.value();
+            match name {
+                b"\"type\"" => seen.done = value.raw() == b"\"message_stop\"",
                 b"\"message\"" => {
                     seen.model = value.get("model").and_then(Value::to_str).filter(|model| !model.is_empty());
                     seen.usage = value.get("usage").and_then(|usage| self.count(usage));
@@ -177,7 +203,6 @@ impl Look {
                 _ => {}
             }
         }
-        seen.done = kind == b"\"message_stop\"";
         seen
     }
 

@@ -2,7 +2,8 @@
 //!
 //! [`scan`] checks a whole text, strictly, and says where the fields of its top-level object lie. [`Value`] walks
 //! on from there, on demand, in a text that was checked. [`escape_into`] prints a string. [`Watch`] picks single
-//! fields out of an answer that passes by in pieces, and leaves the judging to whoever reads them.
+//! fields out of an answer that passes by in pieces, and leaves the judging to whoever reads them; a [`Cursor`] goes
+//! through one that is there as a whole.
 //!
 //! Nothing here builds a tree, copies a value or prints a number again: who passes a body on with one field changed
 //! needs to know where that field is, and everything else stays as the client wrote it.
@@ -12,6 +13,7 @@
 //! no character, so no two libraries agree on its replacement), a byte order mark, nesting beyond
 //! [`JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX). Numbers may have any size: they are passed on, not computed.
 
+mod cursor;
 #[cfg(test)]
 mod differential;
 mod escape;
@@ -19,6 +21,7 @@ mod scan;
 mod value;
 mod watch;
 
+pub use cursor::Cursor;
 pub use escape::escape_into;
 pub(crate) use escape::{plain_len, unescape};
 pub use scan::{Field, JsonFault, Object, Problem, Scratch, scan};

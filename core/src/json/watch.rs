@@ -3,7 +3,7 @@
 //! Tolerant where [`scan`](super::scan) is strict: the document is a vendor's answer that goes to the client as it is,
 //! whatever it is. What isn't JSON is not captured, and what is captured is checked by whoever reads it.
 
-use super::escape::plain_len;
+use super::cursor::{RunEnd, behind_blanks, behind_string, behind_value, ends_bare, string_run};
 use super::{Span, Value};
 
 /// Watches one document for the raw values of chosen top-level fields.
@@ -294,74 +294,6 @@ impl Capture {
     fn drop_value(&mut self) {
         self.raw.clear();
         self.state = CaptureState::None;
-    }
-}
-
-/// Where the next byte stands that isn't blank, from `at` on.
-fn behind_blanks(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
-        at += 1;
-    }
-    at
-}
-
-/// Where the string ends that begins at `at`; none if none begins there, or it isn't whole.
-fn behind_string(bytes: &[u8], at: usize) -> Option<usize> {
-    let inside = bytes.get(at..)?.strip_prefix(b"\"")?;
-    match string_run(inside, false) {
-        (len, RunEnd::Quote) => Some(at + 1 + len),
-        (_, RunEnd::Bytes { .. }) => None,
-    }
-}
-
-/// Where the value ends that begins at `at`; none if it isn't whole, or is none.
-fn behind_value(bytes: &[u8], mut at: usize) -> Option<usize> {
-    match bytes.get(at)? {
-        b'"' => behind_string(bytes, at),
-        b'{' | b'[' => {
-            let mut depth = 0_usize;
-            loop {
-                match bytes.get(at)? {
-                    b'"' => at = behind_string(bytes, at)? - 1,
-                    b'{' | b'[' => depth += 1,
-                    b'}' | b']' if depth == 1 => return Some(at + 1),
-                    b'}' | b']' => depth -= 1,
-                    _ => {}
-                }
-                at += 1;
-            }
-        }
-        b'-' | b'0'..=b'9' | b'a'..=b'z' => Some(at + bytes[at..].iter().position(ends_bare)?),
-        _ => None,
-    }
-}
-
-/// Whether a byte is no part of a number or a word.
-const fn ends_bare(byte: &u8) -> bool {
-    !matches!(byte, b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
-}
-
-/// How a run of a string's bytes ends.
-enum RunEnd {
-    /// With the string's closing quote, which belongs to it.
-    Quote,
-    /// With the bytes; whether the next one is escaped.
-    Bytes { escaped: bool },
-}
-
-/// The run of a string at the start of `bytes`, and how it ends.
-fn string_run(bytes: &[u8], escaped: bool) -> (usize, RunEnd) {
-    let mut at = usize::from(escaped);
-    loop {
-        at += plain_len(&bytes[at..]);
-        match bytes.get(at) {
-            None => return (bytes.len(), RunEnd::Bytes { escaped: false }),
-            Some(b'"') => return (at + 1, RunEnd::Quote),
-            Some(b'\\') if at + 1 == bytes.len() => return (bytes.len(), RunEnd::Bytes { escaped: true }),
-            Some(b'\\') => at += 2,
-            // A control character has no business here, and is none of ours.
-            Some(_) => at += 1,
-        }
     }
 }
 
