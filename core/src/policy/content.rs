@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::category::{CATEGORIES, Category, Severity};
-use super::lexicon::{Classes, Hit, Lexicon, terms_by_class};
+use super::lexicon::{Classes, Hit, Lexicon, severe_terms, terms_by_class};
 use super::model::{Features, Model, Sums};
 use super::normalise::{Reader, Sentence};
 
@@ -130,6 +130,11 @@ impl Knowledge {
     /// The lexicon's terms by class, in all their forms. For the lab, which makes sentences of them.
     pub fn terms_by_class() -> BTreeMap<String, Vec<String>> {
         terms_by_class()
+    }
+
+    /// The lexicon's terms that are of the worst grade by themselves, with its category. For tests of disguises.
+    pub fn severe_terms() -> Vec<(String, Category)> {
+        severe_terms()
     }
 
     /// What is found in a text. For few texts; see [`Scan`] for many.

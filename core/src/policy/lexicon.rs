@@ -272,6 +272,22 @@ pub(super) fn terms_by_class() -> BTreeMap<String, Vec<String>> {
     found
 }
 
+/// The terms that are of the worst grade by themselves, with its category, in the order of the file.
+pub(super) fn severe_terms() -> Vec<(String, Category)> {
+    let (mut names, mut section) = (Vec::new(), Section::default());
+    let mut found = Vec::new();
+    for line in shifted(DATA).lines().filter(|line| !line.starts_with('#')) {
+        if let Some(head) = line.strip_prefix('[') {
+            section = Section::read(head.trim_end_matches(']'), &mut names);
+        }
+        let is_severe = |category: &Category| section.grades[*category as usize] == Severity::High;
+        if let Some(category) = Category::ALL.into_iter().find(is_severe).filter(|_| !line.starts_with('[')) {
+            found.extend(line.split(',').filter_map(plain).map(|term| (term, category)));
+        }
+    }
+    found
+}
+
 /// The words from `first` to `last`.
 const fn bits(first: usize, last: usize) -> Span {
     (Span::MAX >> (63 - last)) & (Span::MAX << first)

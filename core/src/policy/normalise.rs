@@ -332,8 +332,8 @@ impl Reader {
                 // "сор" is a Russian word until it's one that we look for.
                 self.add(if known { &candidate } else { &written }, words, done);
                 self.written = written;
-            } else if shape.digit && word.iter().all(u8::is_ascii_hexdigit) && !is_drawn_out(word) {
-                // "f00d" and "2024" are numbers.
+            } else if shape.digit && is_number(word) && !is_drawn_out(word) {
+                // "1f00d" and "2024" are numbers.
                 self.add(word, words, done);
             } else if words.undress(word, &mut candidate) {
                 self.add(&candidate, words, done);
@@ -435,7 +435,8 @@ impl Reader {
         joined.clear();
         joined.extend_from_slice(begin);
         joined.extend_from_slice(end);
-        let are_words = words.is_known(begin) && words.is_known(end);
+        let is_word = |word: &[u8]| words.is_known(word) && (word.len() > 1 || b"aiu".contains(&word[0]));
+        let are_words = is_word(begin) && is_word(end);
         if words.is_severe(&joined) || (words.is_known(&joined) && !are_words) {
             self.sentence.replace_from(first, &joined);
         }
@@ -474,6 +475,13 @@ impl Reader {
 /// Whether it has three equal letters in a row.
 fn is_drawn_out(word: &[u8]) -> bool {
     word.windows(3).any(|three| three[0] == three[1] && three[1] == three[2])
+}
+
+/// Whether it is a number, or part of one in base 16: up to five letters and digits that begin with a letter may as well be
+/// a word.
+fn is_number(word: &[u8]) -> bool {
+    let may_be_word = word.len() <= 5 && word[0].is_ascii_alphabetic();
+    word.iter().all(u8::is_ascii_hexdigit) && !may_be_word
 }
 
 const fn is_sign(byte: u8) -> bool {

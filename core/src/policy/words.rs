@@ -116,14 +116,19 @@ impl Words {
         if !drawn_out {
             return false;
         }
-        // "sooo" is "soo", else "so"; else the one that squeezes to the same.
-        let mut run = 0;
-        let mut last = 0;
-        word.retain(|&byte| {
-            run = if byte == last { run + 1 } else { 1 };
-            last = byte;
-            run <= 2
-        });
+        // "tooo" is "to", and "baaall" is "ball"; else "too"; else the one that squeezes to the same.
+        let drawn = word.clone();
+        word.clear();
+        for run in drawn.chunk_by(|one, other| one == other) {
+            word.extend_from_slice(if run.len() > 2 { &run[..1] } else { run });
+        }
+        if self.is_known_inflected(word) {
+            return true;
+        }
+        word.clear();
+        for run in drawn.chunk_by(|one, other| one == other) {
+            word.extend_from_slice(&run[..run.len().min(2)]);
+        }
         if self.is_known_inflected(word) {
             return true;
         }

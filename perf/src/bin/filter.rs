@@ -1,7 +1,8 @@
 //! `filter train` learns the content filter's weights, `filter measure` prints how good they are.
 //!
-//! `filter train --davidson CSV --out MODEL` and `filter measure --davidson CSV [--words NAME=FILE]…`. The CSV is
-//! Davidson et al. 2017, unpacked; a file of words has one a line.
+//! `filter train --davidson CSV --out MODEL` and `filter measure --davidson CSV [--words NAME=FILE]… [--prompts NAME=FILE]…`.
+//! The CSV is Davidson et al. 2017, unpacked; a file of words has one a line. Prompts are for measuring only: lines of JSON
+//! with `text`, `group` and `label.unsafe`. `--grammar FILE` and `--model FILE` take others than those of the repository.
 
 use std::fs;
 use std::process::ExitCode;
@@ -31,25 +32,39 @@ fn main() -> ExitCode {
 
 fn run(args: Vec<String>) -> Result<(), String> {
     let (command, options) = args.split_first().ok_or("say train or measure")?;
-    let mut samples = from_grammar(GRAMMAR, SEED);
-    samples.extend(harmless(HARMLESS));
-    let (mut out, mut lists) = (None, Vec::new());
+    let mut samples = harmless(HARMLESS);
+    let (mut grammar, mut known) = (GRAMMAR.to_owned(), Knowledge::new());
+    let (mut out, mut lists, mut prompts) = (None, Vec::new(), Vec::new());
     for pair in options.chunks(2) {
         let [name, value] = pair else { return Err(format!("{} wants a value", pair[0])) };
         match name.as_str() {
             "--davidson" => samples.extend(from_davidson(&read(value)?)),
             "--out" => out = Some(value),
+            "--grammar" => grammar = read(value)?,
+            "--model" => {
+                let bytes = fs::read(value).map_err(|error| format!("{value}: {error}"))?;
+                known = Knowledge::with_model(Model::read(&bytes).ok_or("--model wants weights")?);
+            }
             "--words" => {
                 let (name, file) = value.split_once('=').ok_or("--words wants NAME=FILE")?;
                 lists.push((name.to_owned(), read(file)?.to_lowercase()));
             }
+            "--prompts" => {
+                let (name, file) = value.split_once('=').ok_or("--prompts wants NAME=FILE")?;
+                prompts.push((name.to_owned(), measure::read_prompts(&read(file)?)?));
+            }
             _ => return Err(format!("unknown option {name}")),
         }
     }
+    // First, as ever: the order is part of what is learned.
+    samples.splice(0..0, from_grammar(&grammar, SEED));
     match command.as_str() {
         "train" => fs::write(out.ok_or("train wants --out")?, train(&samples)).map_err(|error| error.to_string()),
         "measure" => {
-            print!("{}", measure::table(&samples, &Knowledge::new(), &lists));
+            print!("{}", measure::table(&samples, &known, &lists));
+            for (name, prompts) in &prompts {
+                print!("\n{}", measure::table_of_prompts(name, prompts, &known));
+            }
             Ok(())
         }
         _ => Err(format!("unknown command {command}")),

@@ -1,10 +1,11 @@
 //! The filter against what it replaces, on texts that nothing was learned from: per category and threshold precision,
 //! recall and F1, beside a list of bad words and a plain TF-IDF model that learned from the same texts.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 
 use fastrand::Rng;
+use kt_core::json::{Scratch, Span, Value, scan};
 use kt_core::policy::{CATEGORIES, Category, Findings, Knowledge, Threshold};
 
 use super::sample::Sample;
@@ -102,6 +103,64 @@ pub fn table(samples: &[Sample], known: &Knowledge, lists: &[(String, String)]) 
         let precision = average_precision(labelled().map(|(_, found, is)| (found.score, is)).collect());
         // Writing to a String doesn't fail.
         let _ = writeln!(out, "| {}, average precision | {precision:.3} | | | |", category.as_str());
+    }
+    out
+}
+
+/// A prompt that somebody else has judged.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    text: String,
+    group: String,
+    is_harmful: bool,
+}
+
+/// Reads prompts, one JSON object a line: `text`, `group` and `label.unsafe`. Those without a text are left out.
+///
+/// # Errors
+///
+/// Which line is no JSON.
+pub fn read_prompts(lines: &str) -> Result<Vec<Prompt>, String> {
+    let mut prompts = Vec::new();
+    let mut scratch = Scratch::default();
+    for (nth, line) in lines.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+        scan(line.as_bytes(), &mut scratch).map_err(|_fault| format!("line {} is no JSON", nth + 1))?;
+        let span = Span { start: 0, end: u32::try_from(line.len()).map_err(|error| error.to_string())? };
+        let prompt = Value::at(line.as_bytes(), span);
+        let text = |name: &str| Some(prompt.get(name)?.to_str()?.into_owned());
+        let is_harmful = prompt.path(&["label", "unsafe"]).and_then(Value::to_bool);
+        if let (Some(text), Some(group), Some(is_harmful)) = (text("text"), text("group"), is_harmful) {
+            prompts.push(Prompt { text, group, is_harmful });
+        }
+    }
+    Ok(prompts)
+}
+
+/// A Markdown table: how many of the prompts of each group are flagged, whatever the category.
+pub fn table_of_prompts(name: &str, prompts: &[Prompt], known: &Knowledge) -> String {
+    let mut groups: BTreeMap<(bool, &str), [usize; 4]> = BTreeMap::new();
+    for prompt in prompts {
+        let findings = known.findings(&prompt.text);
+        for group in [&*prompt.group, "all of them"] {
+            let counts = groups.entry((prompt.is_harmful, group)).or_default();
+            counts[0] += 1;
+            for (count, threshold) in counts[1..].iter_mut().zip(Threshold::ALL) {
+                *count += usize::from(findings.iter().any(|finding| threshold.counts(finding.severity)));
+            }
+        }
+    }
+    let mut out = format!("| {name} | prompts | low | medium | high |\n|---|---|---|---|---|\n");
+    for ((is_harmful, group), [all, low, medium, high]) in groups {
+        let what = if is_harmful { "harmful" } else { "safe" };
+        let share = |count: usize| count as f64 * 100.0 / all as f64;
+        // Writing to a String doesn't fail.
+        let _ = writeln!(
+            out,
+            "| {what}, {group} | {all} | {:.1} % | {:.1} % | {:.1} % |",
+            share(low),
+            share(medium),
+            share(high)
+        );
     }
     out
 }
