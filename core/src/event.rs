@@ -22,6 +22,7 @@ use crate::dialect::Report;
 use crate::fault::{Kind, Phase};
 use crate::policy::Severity;
 use crate::tally::{Usage, UsageSource};
+use crate::transcript::Bodies;
 
 /// A closed record: one admitted request, whatever its end.
 #[derive(Clone, Debug)]
@@ -86,6 +87,8 @@ pub struct Event {
     pub policies: Box<[PolicyResult]>,
     /// The worst of them.
     pub verdict: Verdict,
+    /// The beginnings of request and answer, where the log is told to keep them.
+    pub bodies: Option<Box<Bodies>>,
     /// Core that served it.
     pub core: u32,
 }

@@ -13,8 +13,8 @@
 //! * `unsafe` is forbidden.
 //!
 //! In reading order: [`limits`], [`fault`], [`config`], [`http1`], [`clients`], [`json`], [`sse`], [`endpoint`], [`ask`],
-//! [`policy`], [`route`], [`dialect`], [`witness`], [`tally`], [`cost`], [`record`], [`timing`], [`event`],
-//! [`stats`].
+//! [`policy`], [`route`], [`dialect`], [`witness`], [`tally`], [`cost`], [`record`], [`timing`],
+//! [`transcript`], [`event`], [`stats`].
 #![forbid(unsafe_code)]
 
 pub mod ask;
@@ -35,4 +35,5 @@ pub mod sse;
 pub mod stats;
 pub mod tally;
 pub mod timing;
+pub mod transcript;
 pub mod witness;

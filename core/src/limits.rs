@@ -148,6 +148,13 @@ pub const EVENT_LIST_LEN_MAX: usize = 64;
 /// Largest decision as it lies in a core's ring, unless there is plenty of room: what one request reserves there. A usual
 /// one takes about 450 bytes; texts and lists of a larger one are cut.
 pub const EVENT_FRAME_BYTES_MAX: usize = 1_000;
+/// Longest beginning of a body that a decision holds where `events.bodies` is on, bytes: two of them fit into a line with
+/// the usual escapes of JSON.
+pub const EVENT_BODY_BYTES_MAX: usize = 1_000;
+/// How much of a body is looked at for keys, bytes: a signed token that begins in the part that is kept ends in here.
+pub const EVENT_BODY_SCAN_BYTES: usize = 16 * KIB;
+/// A credential shorter than this isn't taken out of bodies, bytes: it is a placeholder, and any text may hold it.
+pub const EVENT_SECRET_BYTES_MIN: usize = 8;
 /// Largest decision as a line, bytes: what one request reserves on the disk. A usual line has 1,100. A longer one is cut.
 pub const EVENT_DECISION_BYTES_MAX: usize = 4 * KIB;
 /// What a core's ring has room for beside the records of requests in flight, bytes: some 30,000 records, for a disk that

@@ -11,6 +11,7 @@ use crate::limits::{CLIENT_WAIT_NS, EVENT_TEXT_BYTES_MAX};
 use crate::route::Selection;
 use crate::tally::{Usage, UsageSource};
 use crate::timing::Timing;
+use crate::transcript::Transcript;
 
 /// A request's record, open.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct Record {
     vendor_finished: bool,
     prompt_words: u64,
     prices: Option<Prices>,
+    transcript: Option<Box<Transcript>>,
 }
 
 impl Record {
@@ -63,6 +65,7 @@ impl Record {
                 retry_count: None,
                 policies: Box::default(),
                 verdict: Verdict::Allow,
+                bodies: None,
                 core,
             },
             read_whole: None,
@@ -74,6 +77,41 @@ impl Record {
             vendor_finished: false,
             prompt_words: 0,
             prices: None,
+            transcript: None,
+        }
+    }
+
+    /// The log is told to keep bodies, though not with the key that the client showed.
+    pub fn keep_bodies(&mut self, shown_key: Option<&[u8]>) {
+        self.transcript = Some(Box::default());
+        self.keep_secret(shown_key.unwrap_or_default());
+    }
+
+    /// Where bodies are kept, this isn't.
+    pub fn keep_secret(&mut self, secret: &[u8]) {
+        if let Some(transcript) = &mut self.transcript {
+            transcript.keep_secret(secret);
+        }
+    }
+
+    /// The request's body, for a log that keeps it; of several, the last one counts.
+    pub fn asks(&mut self, body: &[u8]) {
+        if let Some(transcript) = &mut self.transcript {
+            transcript.ask(body);
+        }
+    }
+
+    /// A further piece of the answer's body, for a log that keeps it.
+    pub fn answers(&mut self, piece: &[u8]) {
+        if let Some(transcript) = &mut self.transcript {
+            transcript.answer(piece);
+        }
+    }
+
+    /// The client gets nothing of what the vendor answered.
+    pub fn refuses(&mut self) {
+        if let Some(transcript) = &mut self.transcript {
+            transcript.forget_answer();
         }
     }
 
@@ -265,7 +303,9 @@ impl Record {
             vendor_finished,
             prompt_words,
             prices,
+            transcript,
         } = self;
+        event.bodies = transcript.as_ref().map(|transcript| Box::new(transcript.bodies()));
         event.status = status;
         event.error = fault.map(|Fault { kind, phase, .. }| (*kind, *phase));
         event.ended_ns = now;

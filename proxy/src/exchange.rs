@@ -210,6 +210,10 @@ async fn exchange(
     check_head(worker, request, limits)?;
     company.client.read_body(request, limits).await?;
     company.record.read_whole(worker.now_ns());
+    if plan.events.bodies {
+        company.record.keep_bodies(request.shown_key());
+        company.record.asks(request.body());
+    }
 
     // Parse.
     let mut ask = ask::read(endpoint, request.body(), &mut worker.scratch.borrow_mut())?;
@@ -221,6 +225,7 @@ async fn exchange(
     let group = &plan.groups[route.group()].name;
     if let Some(redacted) = judge(plan, group, &ask, request, company).await? {
         request.replace_body(redacted);
+        company.record.asks(request.body());
         ask = ask::read(endpoint, request.body(), &mut worker.scratch.borrow_mut())?;
     }
     // What was taken out is nobody else's business either.
@@ -233,8 +238,12 @@ async fn exchange(
     let chosen = plan.arm(drawn.group, drawn.arm);
     company.record.assigned(&drawn, chosen.arm.prices());
     let target = chosen.target;
-    if matches!(target.key, Credential::Missing) {
-        return Err(Fault::with(Kind::TargetUnavailable, Phase::Connect, format!("target {}", target.id)));
+    match &target.key {
+        Credential::Missing => {
+            return Err(Fault::with(Kind::TargetUnavailable, Phase::Connect, format!("target {}", target.id)));
+        }
+        Credential::Key(secret) => company.record.keep_secret(secret.expose().as_bytes()),
+        Credential::None => {}
     }
 
     // Translate.
@@ -357,6 +366,7 @@ async fn conclude(
         Ok(Relayed { status, note }) => (After::Close, status, note),
         Err(fault) if client.answer_begun() => (After::Abort, fault.kind.status(), Some(fault)),
         Err(fault) => {
+            record.refuses();
             worker.draft(*slot, record, fault.kind.status(), Some(&fault), plan);
             let drawn = record.drawn().map(|(group, arm)| plan.arm(group, arm));
             let (dialect, timing) = (endpoint.dialect(), Some(record.timing(worker.now_ns())));

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use crate::harness::{
-    Config, Gateway, Json, State, Vendor, chat, eventually, has_jq, json, kt, lines, openai, shell, skip,
+    Config, Gateway, Json, State, Vendor, chat, eventually, has_jq, json, kt, lines, openai, request, shell, skip,
 };
 
 /// A log of several small segments, and the decisions in it.
@@ -184,6 +184,35 @@ fn a_parquet_export_is_read_by_others() {
         }
         Ok(_) | Err(_) => skip("pyarrow", "python3 has no pyarrow to read the Parquet file with"),
     }
+}
+
+#[test]
+fn bodies_are_logged_on_demand_bounded_and_without_keys() {
+    let vendor = Vendor::start(openai);
+    let key = format!("sk-proj-{}", "Ab3dEf9h".repeat(5));
+    let ask = |gateway: &Gateway, content: &str| {
+        let body = format!(r#"{{"model":"chat","messages":[{{"role":"user","content":"{content}"}}]}}"#);
+        let fields = ["authorization: Bearer the-clients-own-key"];
+        gateway.client().ask(request("POST /v1/chat/completions", &fields, Some(body.as_bytes())))
+    };
+    let gateway = Gateway::with(Config::openai(&vendor, "", "events: {bodies: true}\n")).start();
+    ask(&gateway, "Say hello.").openai_completion();
+    ask(&gateway, &format!("{key}, the-clients-own-key and sk-openai-test")).openai_completion();
+    ask(&gateway, &"long ".repeat(10_000)).openai_completion();
+    gateway.client().ask(crate::harness::chat_of("chat", r#","stream":true"#)).whole(200);
+    let events = gateway.stop();
+    let (asked, answered) =
+        (|nth: usize| events[nth].text("request_body"), |nth: usize| events[nth].text("response_body"));
+    assert!(asked(0).starts_with(r#"{"model":"chat","#) && asked(0).contains("Say hello."), "{}", asked(0));
+    assert!(json(answered(0)).find("choices").is_some(), "{}", answered(0));
+    assert!(asked(1).contains("[REDACTED:api_key], [REDACTED:key] and [REDACTED:key]"), "{}", asked(1));
+    assert!(asked(2).len() <= 1_000 && events[2].is("cut"), "{:?}", events[2]);
+    assert!(answered(3).starts_with("data: {") && events[3].is("cut"), "{}", answered(3));
+
+    let gateway = Gateway::with(Config::openai(&vendor, "", "")).start();
+    ask(&gateway, "Say hello.").openai_completion();
+    let event = gateway.stop_with_one_event();
+    assert!(event.find("request_body").is_none() && event.find("response_body").is_none(), "{event:?}");
 }
 
 #[test]

@@ -144,6 +144,8 @@ columns! {
     "retry_count" = "retry_count": Integer;
     "policies" = "policies": Json;
     "verdict" = "verdict": Text;
+    "request_body" = "request_body": Text;
+    "response_body" = "response_body": Text;
     "cut" = "cut": Flag;
     "unconfirmed" = "unconfirmed": Flag;
     "core" = "core": Integer;

@@ -9,10 +9,11 @@
 
 use super::{Event, Gaps, Method, PolicyResult};
 use crate::config::plan::Plan;
-use crate::limits::{EVENT_LIST_LEN_MAX, EVENT_TEXT_BYTES_MAX};
+use crate::limits::{EVENT_BODY_BYTES_MAX, EVENT_LIST_LEN_MAX, EVENT_TEXT_BYTES_MAX};
 use crate::policy::Severity;
 use crate::record::Record;
 use crate::tally::Usage;
+use crate::transcript::{Bodies, Body};
 
 /// A decision, read from its frame: an [`Event`] with the plan's names in the place of indices.
 #[derive(Clone, Debug)]
@@ -85,6 +86,8 @@ pub struct Decision<'a> {
     pub policies: List<'a>,
     /// The worst of them.
     pub verdict: &'a str,
+    /// The beginnings of request and answer; none where the log doesn't keep them.
+    pub bodies: Option<[&'a str; 2]>,
     /// Core that served it.
     pub core: u32,
     /// Whether texts or lists were cut to fit.
@@ -264,6 +267,7 @@ impl Frame<'_> {
             retry_count,
             policies,
             verdict,
+            bodies,
             core,
         } = event;
         self.flag(false);
@@ -324,6 +328,10 @@ impl Frame<'_> {
         self.optional(retry_count.map(u64::from), Self::number);
         self.list(policies, |frame, policy| frame.policy(policy, names.plan));
         self.text(verdict.as_str());
+        self.optional(bodies.as_deref(), |frame, Bodies { asked, answered }| {
+            frame.body(asked);
+            frame.body(answered);
+        });
         self.number(u64::from(*core));
         self.out[0] = u8::from(self.cut);
     }
@@ -378,8 +386,22 @@ impl Frame<'_> {
     fn text(&mut self, text: &str) {
         let kept = &text[..text.floor_char_boundary(self.room.text_bytes_max())];
         self.cut |= kept.len() < text.len();
-        self.out.extend_from_slice(&(kept.len() as u16).to_le_bytes());
-        self.out.extend_from_slice(kept.as_bytes());
+        self.put(kept);
+    }
+
+    fn body(&mut self, body: &Body) {
+        let kept = match self.room {
+            Room::Whole => &body.text[..body.text.floor_char_boundary(EVENT_BODY_BYTES_MAX)],
+            Room::Short => "",
+        };
+        self.cut |= body.cut || kept.len() < body.text.len();
+        self.put(kept);
+    }
+
+    /// A text of at most 64 KiB.
+    fn put(&mut self, text: &str) {
+        self.out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        self.out.extend_from_slice(text.as_bytes());
     }
 
     fn optional<T>(&mut self, value: Option<T>, put: impl FnOnce(&mut Self, T)) {
@@ -445,6 +467,7 @@ impl<'a> Decision<'a> {
             retry_count: rest.optional(Rest::number)?,
             policies: rest.list()?,
             verdict: rest.text()?,
+            bodies: rest.optional(|rest| Some([rest.text()?, rest.text()?]))?,
             core: rest.number()?.try_into().ok()?,
         })
     }
@@ -470,6 +493,7 @@ impl<'a> Decision<'a> {
             pricing: self.pricing.map(|texts| texts.map(cut)),
             translation: self.translation.map(|lists| lists.map(|list| list.shortened(Rest::text))),
             policies: self.policies.shortened(Rest::policy),
+            bodies: self.bodies.map(|_| [""; 2]),
             cut: true,
             ..self.clone()
         }

@@ -73,6 +73,10 @@ impl Decision<'_> {
         line.number_or_null("retry_count", self.retry_count);
         self.write_policies(&mut line);
         line.text("verdict", self.verdict);
+        if let Some([asked, answered]) = self.bodies {
+            line.text("request_body", asked);
+            line.text("response_body", answered);
+        }
         if self.cut {
             line.bool("cut", true);
         }

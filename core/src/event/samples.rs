@@ -8,6 +8,7 @@ use crate::config::{Source, check as check_config};
 use crate::fault::{Kind, Phase};
 use crate::policy::Severity;
 use crate::tally::{Usage, UsageSource};
+use crate::transcript::{Bodies, Body};
 
 pub(super) const STAMP: Stamp = Stamp { log_epoch: 7, seq: 42, wall_start_ns: 1_795_343_806_123_456_789, salt: 0xBEEF };
 
@@ -39,11 +40,13 @@ pub(super) fn monstrous(text: &str) -> Event {
         score_thousandths: Some(1_000),
         severity: Some(Severity::High),
     };
+    let body = Body { text: text.into(), cut: false };
     Event {
         request_id: text.into(),
         upstream_request_id: Some(text.into()),
         upstream_model: Some(text.into()),
         policies: vec![result; 1_000].into(),
+        bodies: Some(Box::new(Bodies { asked: body.clone(), answered: body })),
         gaps: Some(Gaps { n: u64::MAX, mean_ns: u64::MAX, p99_ns: u64::MAX, max_ns: u64::MAX }),
         at_ns: u64::MAX,
         ended_ns: u64::MAX,
@@ -130,6 +133,7 @@ pub(super) fn streamed() -> Event {
         ]
         .into(),
         verdict: Verdict::Flag,
+        bodies: None,
         core: 1,
     }
 }
@@ -166,6 +170,7 @@ pub(super) fn refused() -> Event {
         retry_count: None,
         policies: [].into(),
         verdict: Verdict::Allow,
+        bodies: None,
         core: 0,
     }
 }

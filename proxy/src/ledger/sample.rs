@@ -47,6 +47,7 @@ pub(super) fn event(core: u32, at_ns: u64) -> Event {
         retry_count: None,
         policies: [].into(),
         verdict: Verdict::Allow,
+        bodies: None,
         core,
     }
 }

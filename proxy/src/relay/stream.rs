@@ -57,6 +57,7 @@ pub(super) async fn pass(
             }
             Err(_) | Ok(()) => {}
         }
+        company.record.answers(&body);
         // A torn answer doesn't get its end.
         frame(&mut out, &body, framing, if went.is_ok() { more } else { More::Yes });
         body.clear();

@@ -60,6 +60,7 @@ pub(super) async fn pass(
         if let Some((_, watch)) = &mut watch {
             watch.push(&payload);
         }
+        company.record.answers(&payload);
         frame(&mut out, &payload, framing, more);
         if more == More::No {
             company.record.vendor_finished();
@@ -139,6 +140,7 @@ pub(super) async fn translate(
     }
     let mut out = heading.head_of(answer, Some("application/json"), Framing::Length(body.len() as u64), company);
     out.extend_from_slice(&body);
+    company.record.answers(&body);
     buffers::give(body);
     buffers::give(payload);
     company.pass_last(out, answer, None).await

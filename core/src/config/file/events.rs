@@ -7,7 +7,7 @@ use crate::event::WhenFull;
 use crate::limits::{EVENT_AGE_S_CEILING, EVENT_SEGMENT_BYTES_FLOOR, EVENT_SIZE_BYTES_CEILING};
 
 const EVENTS: Shape<'_> =
-    Shape { keys: &["durability", "when_full", "rotation", "retention", "compress"], later: &["bodies"] };
+    Shape { keys: &["durability", "when_full", "rotation", "retention", "compress", "bodies"], later: &[] };
 const BOUNDS: Shape<'_> = Shape { keys: &["bytes_max", "age_s_max"], later: &[] };
 
 const DURABILITY_WORDS: &[(&str, Durability)] =
@@ -39,6 +39,9 @@ impl Walk<'_> {
         }
         if let Some(at) = at.get("compress") {
             events.compress = self.word(&at, "compress", COMPRESS_WORDS, &[]).unwrap_or_default();
+        }
+        if let Some(at) = at.get("bodies") {
+            events.bodies = self.flag(&at).unwrap_or_default();
         }
     }
 

@@ -225,6 +225,15 @@ impl<'s> Walk<'s> {
         None
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, at: &At<'_, '_>) -> Option<bool> {
+        if !matches!(at.node.value, Value::Bool) {
+            self.wrong_type(at, "true or false");
+            return None;
+        }
+        Some(self.written(at).eq_ignore_ascii_case("true"))
+    }
+
     /// A whole number; `70.0` and `1e2` are whole too.
     pub(super) fn number(&mut self, at: &At<'_, '_>, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let number = match &at.node.value {

@@ -16,6 +16,8 @@ pub struct EventSettings {
     pub retention: Retention,
     /// `compress`.
     pub compress: Compress,
+    /// `bodies`: whether decisions hold the beginnings of requests and answers.
+    pub bodies: bool,
 }
 
 /// `events.durability`: where a record has to be, and when.
