@@ -13,6 +13,7 @@ mod compare;
 mod connections;
 mod crash;
 mod crossings;
+mod disk;
 mod drain;
 mod early;
 mod endpoints;

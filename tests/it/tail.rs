@@ -128,6 +128,24 @@ fn it_follows_from_before_there_is_a_log_and_across_restarts() {
 }
 
 #[test]
+fn a_follower_that_was_stopped_catches_up() {
+    let vendor = Vendor::start(openai);
+    let config = Config::openai(&vendor, "", "events: {rotation: {bytes_max: 65536}}\n");
+    let gateway = Gateway::with(config).start();
+    let follower = Follower::start(gateway.state(), &["--json"]);
+    follower.begin(&gateway);
+    kill_process(Pid::from_child(&follower.child), Signal::STOP).expect("it lives");
+    // Over several segments, and more than a pipe holds.
+    let mut client = gateway.client();
+    let asked: Vec<String> = (0..300)
+        .map(|_| client.ask(chat("chat")).whole(200).field("x-request-id").expect("an id").to_owned())
+        .collect();
+    kill_process(Pid::from_child(&follower.child), Signal::CONT).expect("it lives");
+    let printed: Vec<String> = asked.iter().map(|_| follower.next().1.text("request_id")).collect();
+    assert_eq!(printed, asked);
+}
+
+#[test]
 fn ctrl_c_is_a_good_end() {
     let state = State::new();
     // Without a log, and with one.
