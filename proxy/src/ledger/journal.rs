@@ -163,6 +163,10 @@ impl<D: Disk> Journal<D> {
         let (file, index) = make(&self.disk, segment, self.chain, reach)?;
         if self.segment != segment {
             self.write_index();
+            if reach == Reach::Disk {
+                // The next start looks at the last segment only. What fails here `verify` would say.
+                let _ = self.index.sync();
+            }
         }
         if !self.broken {
             // What was reserved and not used; on a disk that refuses, the next start gives it back.

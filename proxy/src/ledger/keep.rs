@@ -104,7 +104,7 @@ impl Keeper {
 }
 
 /// Packs a segment. It is there in one form or the other all the time.
-fn pack(dir: &Path, segment: Segment) -> io::Result<()> {
+pub(super) fn pack(dir: &Path, segment: Segment) -> io::Result<()> {
     let (plain, packed) = (dir.join(segment.file_name()), dir.join(segment.packed_name()));
     let draft = dir.join(format!("{}.new", segment.packed_name()));
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&draft)?;

@@ -18,6 +18,8 @@ mod journal;
 mod keep;
 mod line;
 mod map;
+#[cfg(test)]
+mod model;
 mod quill;
 mod recover;
 mod ring;
@@ -50,11 +52,11 @@ use rustix::fs::statvfs;
 use crate::clock::Clock;
 use crate::rt::BellPull;
 use crate::state::StateDir;
-use disk::Dir;
+use disk::{Dir, Disk};
 use index::Chain;
 use journal::{Journal, Reach};
 use keep::Keeper;
-use recover::{Recovered, recover};
+use recover::{Recovered, recover, this_boot};
 use ring::{Consumer, Owner, Producer, Ring, SLOT_WORDS};
 use segment::Segment;
 use writer::{Desk, Now, Patience, Writer};
@@ -160,7 +162,7 @@ impl Ledger {
 
     fn start_in(dir: &Path, cores: usize, plan: &Arc<Plan>, clock: Clock) -> io::Result<(Self, Vec<Quill>)> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let Recovered { log_epoch, previous, torn, lost } = recover(dir)?;
+        let Recovered { log_epoch, previous, torn, lost } = recover(dir, this_boot())?;
         let stamp = Stamp { log_epoch, seq: 1, wall_start_ns: clock.start_unix_ns(), salt: fastrand::u16(..) };
         let (slots, ring_bytes) = ring_size(dir, cores, plan)?;
         let shared = Arc::new(Shared::new(cores));
@@ -169,12 +171,14 @@ impl Ledger {
         let mut rings = Vec::with_capacity(cores);
         let (mut quills, mut consumers) = (Vec::with_capacity(cores), Vec::with_capacity(cores));
         for core in 0..cores {
-            let owner = Owner { log_epoch, core: core as u32, wall_start_ns: stamp.wall_start_ns, salt: stamp.salt };
+            let (wall_start_ns, salt) = (stamp.wall_start_ns, stamp.salt);
+            let owner = Owner { log_epoch, core: core as u32, wall_start_ns, salt, boot: this_boot() };
             let ring = Arc::new(Ring::create(dir, owner, slots, ring_bytes)?);
             rings.push(dir.join(owner.file_name()));
             consumers.push(Consumer::new(Arc::clone(&ring)));
             quills.push(Quill::new(core, Producer::new(ring), outbox.clone(), Arc::clone(&shared)));
         }
+        Dir(dir.to_owned()).sync()?;
         let reach = match plan.events.durability {
             Durability::Synced => Reach::Disk,
             Durability::Written | Durability::Relaxed => Reach::Kernel,

@@ -3,7 +3,8 @@
 //! An epoch that ended well left no ring. Of any other, the end of the last segment is looked at first: whole lines that
 //! the index doesn't know are indexed, and everything from the first byte on that is none is moved to `….torn`. Then the
 //! rings are read: what waited there goes to a further segment of that epoch, behind which one `lost` record counts the
-//! requests that nothing is known of. Only then are the rings removed.
+//! requests that nothing is known of. Only then are the rings removed. Where the kernel went down as well, what the rings
+//! hold is of no certain moment and is left alone: the `lost` record says `at_least`.
 //!
 //! All of this may be broken off anywhere and begun again: a record in a ring bears the number that it gets in the log
 //! before it goes there, so whoever comes next sees what is there already.
@@ -43,11 +44,12 @@ struct End {
     chain: Chain,
 }
 
-/// Completes the epochs in this directory, which no gateway is writing to.
+/// Completes the epochs in this directory, which no gateway is writing to. `boot` is this run of the kernel, by
+/// [`this_boot`].
 ///
 /// # Errors
 /// The log can't be read or written. What is done by then is done.
-pub(super) fn recover(dir: &Path) -> io::Result<Recovered> {
+pub(super) fn recover(dir: &Path, boot: u64) -> io::Result<Recovered> {
     let segments = Segment::list(dir)?;
     let rings = rings(dir)?;
     let mut epochs: Vec<u32> = segments.iter().map(|segment| segment.log_epoch).collect();
@@ -66,7 +68,7 @@ pub(super) fn recover(dir: &Path) -> io::Result<Recovered> {
             Some(segment) => heal(dir, *segment, &segments, &mut recovered.torn)?,
             None => End { last_seq: 0, chain: Chain::default() },
         };
-        let end = complete(dir, log_epoch, &of_epoch, end, &mut recovered.lost)?;
+        let end = complete(dir, (log_epoch, boot), &of_epoch, end, &mut recovered.lost)?;
         for ring in of_epoch {
             fs::remove_file(ring)?;
         }
@@ -77,6 +79,13 @@ pub(super) fn recover(dir: &Path) -> io::Result<Recovered> {
     let no_number = || io::Error::other("no number is left for this start");
     recovered.log_epoch = newest.unwrap_or(0).checked_add(1).ok_or_else(no_number)?;
     Ok(recovered)
+}
+
+/// Tells this run of the kernel from others; 0 where it doesn't say.
+pub(super) fn this_boot() -> u64 {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    u64::from_str_radix(&digits, 16).unwrap_or(0)
 }
 
 /// The rings in this directory, by epoch and core.
@@ -93,7 +102,13 @@ fn rings(dir: &Path) -> io::Result<Vec<(u32, PathBuf)>> {
 }
 
 /// Writes what an epoch's rings hold, and what they don't.
-fn complete(dir: &Path, log_epoch: u32, paths: &[&PathBuf], end: End, lost_total: &mut u64) -> io::Result<End> {
+fn complete(
+    dir: &Path,
+    (log_epoch, boot): (u32, u64),
+    paths: &[&PathBuf],
+    end: End,
+    lost_total: &mut u64,
+) -> io::Result<End> {
     let mut rings = Vec::new();
     for path in paths {
         rings.extend(Ring::open(path)?);
@@ -110,8 +125,18 @@ fn complete(dir: &Path, log_epoch: u32, paths: &[&PathBuf], end: End, lost_total
     let mut found: Vec<(usize, Found)> = Vec::new();
     let mut latest_ns = 0;
     let mut written_seq = 0;
-    for (nth, (ring, _)) in rings.iter().enumerate() {
+    for (nth, (ring, owner)) in rings.iter().enumerate() {
         written_seq = written_seq.max(ring.written_seq());
+        if owner.boot != boot {
+            tracing::warn!(
+                target: "keeptrusts::events",
+                "The system has gone down under the gateway before this one: nobody knows how many of its last requests \
+                 have no record",
+            );
+            lost.at_least = true;
+            latest_ns = latest_ns.max(ring.latest_ns());
+            continue;
+        }
         if !ring.is_readable() {
             let (admitted, published) = ring.counts();
             let freed = ring.freed();

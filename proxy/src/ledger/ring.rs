@@ -27,7 +27,7 @@ use kt_core::limits::EVENT_FRAME_BYTES_MAX;
 use super::map::{Map, WORD};
 
 /// `kt ring` and the version of this file's own layout, that of frames apart.
-const MAGIC: u64 = u64::from_le_bytes(*b"kt ring1");
+const MAGIC: u64 = u64::from_le_bytes(*b"kt ring2");
 
 // The header's words.
 const MAGIC_AT: usize = 0;
@@ -38,6 +38,7 @@ const WALL_START_NS: usize = 4;
 const SALT: usize = 5;
 const DRAFTS: usize = 6;
 const RING_WORDS: usize = 7;
+const BOOT: usize = 8;
 // What changes with each request, apart from what the writer stores: each on a cache line of its own.
 const ADMITTED: usize = 16;
 const PUBLISHED: usize = 17;
@@ -100,6 +101,9 @@ pub(super) struct Owner {
     pub(super) core: u32,
     pub(super) wall_start_ns: u64,
     pub(super) salt: u16,
+    /// Which run of the kernel it belongs to. Under another one, what the file holds may be of any moment: its pages and
+    /// those of the log went to the disk when they pleased.
+    pub(super) boot: u64,
 }
 
 /// The core's side.
@@ -183,10 +187,13 @@ impl Ring {
             (SALT, u64::from(owner.salt)),
             (DRAFTS, drafts as u64),
             (RING_WORDS, ring_words as u64),
+            (BOOT, owner.boot),
         ] {
             map[at].store(value, Ordering::Relaxed);
         }
         map[MAGIC_AT].store(MAGIC, Ordering::Release);
+        // Whoever comes after a power cut shall know that there was somebody.
+        file.sync_all()?;
         Ok(Self { map, drafts, ring_at: HEADER_WORDS + drafts * SLOT_WORDS, ring_words: ring_words as u64 })
     }
 
@@ -206,6 +213,7 @@ impl Ring {
             core: word(CORE) as u32,
             wall_start_ns: word(WALL_START_NS),
             salt: word(SALT) as u16,
+            boot: word(BOOT),
         };
         let (drafts, ring_words) = (word(DRAFTS), word(RING_WORDS));
         let expected = drafts
@@ -237,6 +245,11 @@ impl Ring {
     /// The last number of the log as this ring has seen it.
     pub(super) fn written_seq(&self) -> u64 {
         self.word(WRITTEN_SEQ).load(Ordering::Relaxed)
+    }
+
+    /// When something was last published, ns since that process' start.
+    pub(super) fn latest_ns(&self) -> u64 {
+        self.word(LATEST_NS).load(Ordering::Relaxed)
     }
 
     /// The number of this ring's `lost` record, 0 before there is one.
@@ -296,7 +309,7 @@ impl Ring {
     pub(super) fn left(&self, after: u64) -> Left {
         let (admitted, published) = self.counts();
         let mut left = Left { found: Vec::new(), lost: 0, doubtful: false, latest_ns: 0 };
-        left.latest_ns = self.word(LATEST_NS).load(Ordering::Relaxed);
+        left.latest_ns = self.latest_ns();
         let next = self.find_records(published, after, &mut left);
         left.doubtful = next <= published;
         let unread = (published + 1).saturating_sub(next.max(1 + self.freed()));
