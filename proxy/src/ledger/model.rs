@@ -253,8 +253,10 @@ impl World {
             lose_unsynced(self.dir.path(), &synced, kept);
         }
         let next = Run::start(self.dir.path(), &self.plan, &self.fates, &self.clock, boot);
-        // Nothing of the old process runs any more, not even what its parts do when they are dropped.
-        mem::forget(mem::replace(&mut self.run, next));
+        // Nothing of the old process runs any more, not even what a quill does when it is dropped.
+        let Run { quills, writer, .. } = mem::replace(&mut self.run, next);
+        drop(writer);
+        quills.into_iter().for_each(mem::forget);
     }
 
     fn check(&self) {

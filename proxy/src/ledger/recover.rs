@@ -1,7 +1,7 @@
 //! What a start does with what it finds: it completes the epochs before it, and begins none until that is done.
 //!
-//! An epoch that ended well left no ring. Of any other, the end of the last segment is looked at first: whole lines that
-//! the index doesn't know are indexed, and everything from the first byte on that is none is moved to `….torn`. Then the
+//! An epoch that ended well left no ring. Of any other, the ends of the segments are looked at first: whole lines that an
+//! index doesn't know are indexed, and everything from the first byte on that is none is moved to `….torn`. Then the
 //! rings are read: what waited there goes to a further segment of that epoch, behind which one `lost` record counts the
 //! requests that nothing is known of. Only then are the rings removed. Where the kernel went down as well, what the rings
 //! hold is of no certain moment and is left alone: the `lost` record says `at_least`.
@@ -11,6 +11,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -63,11 +64,13 @@ pub(super) fn recover(dir: &Path, boot: u64) -> io::Result<Recovered> {
         if of_epoch.is_empty() && Some(log_epoch) != newest {
             continue;
         }
+        let mut end = End { last_seq: 0, chain: Chain::default() };
+        // Before the last one it may be an index that the disk didn't take.
         let last = segments.iter().rfind(|segment| segment.log_epoch == log_epoch);
-        let end = match last {
-            Some(segment) => heal(dir, *segment, &segments, &mut recovered.torn)?,
-            None => End { last_seq: 0, chain: Chain::default() },
-        };
+        let is_due = |segment: &&Segment| Some(*segment) == last || dir.join(segment.file_name()).exists();
+        for segment in segments.iter().filter(|segment| segment.log_epoch == log_epoch).filter(is_due) {
+            end = heal(dir, *segment, &segments, &mut recovered.torn)?;
+        }
         let end = complete(dir, (log_epoch, boot), &of_epoch, end, &mut recovered.lost)?;
         for ring in of_epoch {
             fs::remove_file(ring)?;
@@ -294,7 +297,8 @@ fn heal(dir: &Path, segment: Segment, all: &[Segment], torn: &mut Vec<Torn>) -> 
     file.take(len - from).read_to_end(&mut tail)?;
 
     let mut first_seq = index.batches().next_back().map_or(segment.first_seq, |entry| entry.last_seq + 1);
-    let kept = whole_lines(&tail, first_seq);
+    let next = all.iter().find(|other| other.log_epoch == segment.log_epoch && **other > segment);
+    let kept = whole_lines(&tail, first_seq..next.map_or(u64::MAX, |next| next.first_seq));
     let (lines, rest) = tail.split_at(kept.bytes);
     if !rest.is_empty() {
         set_aside(dir, segment, rest)?;
@@ -331,7 +335,7 @@ fn heal(dir: &Path, segment: Segment, all: &[Segment], torn: &mut Vec<Torn>) -> 
     Ok(End { last_seq: first_seq - 1, ..End::of(&index, segment) })
 }
 
-/// The whole lines at the beginning of `text`, which should be numbered from `first_seq` on.
+/// The whole lines at the beginning of `text`, which should have these numbers.
 struct Whole {
     bytes: usize,
     last_seq: u64,
@@ -339,12 +343,13 @@ struct Whole {
     latest_ns: u64,
 }
 
-fn whole_lines(text: &[u8], first_seq: u64) -> Whole {
+fn whole_lines(text: &[u8], numbers: Range<u64>) -> Whole {
     let mut scratch = Scratch::default();
-    let mut whole = Whole { bytes: 0, last_seq: first_seq.saturating_sub(1), earliest_ns: u64::MAX, latest_ns: 0 };
+    let mut whole = Whole { bytes: 0, last_seq: numbers.start.saturating_sub(1), earliest_ns: u64::MAX, latest_ns: 0 };
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         let Some(text) = line.strip_suffix(b"\n").filter(|text| text.len() <= EVENT_LINE_BYTES_MAX) else { break };
-        if line::seq(text) != Some(whole.last_seq + 1) || scan(text, &mut scratch).is_err() {
+        let seq = whole.last_seq + 1;
+        if !numbers.contains(&seq) || line::seq(text) != Some(seq) || scan(text, &mut scratch).is_err() {
             break;
         }
         let ended_ns = line::ended_ns(text).unwrap_or(0);
