@@ -1,8 +1,8 @@
 //! What does the log cost: closing a record into its frame, making a line of it, and how many a second does the writer
-//! take to a file in memory, checksums and index included?
+//! take to a file in memory, checksums and index included? And how long do records wait for it?
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use kt_benches::time;
 use kt_core::config::plan::Plan;
 use kt_core::config::{Source, check};
 use kt_core::event::{Decision, Event, Method, Room, Stamp};
+use kt_core::limits::EVENT_BATCH_MS;
 use kt_core::record::Record;
 use kt_core::route::Selection;
 use kt_core::tally::Usage;
@@ -27,6 +28,9 @@ model_groups: [{name: chat, strategy: weighted, targets: [{provider: openai, mod
 /// How long the writer is measured.
 const SECONDS: u64 = 5;
 
+/// Records a second of the paced part.
+const RATE: u64 = 50_000;
+
 fn main() {
     let plan = plan();
     let event = event(1_000);
@@ -39,16 +43,15 @@ fn main() {
         Decision::decode(&frame).expect("it was just made").write_line(&stamp, &mut line);
     });
     println!("{:<44} {} and {} bytes", "a frame and its line have", frame.len(), line.len());
-    throughput(&Arc::new(plan));
+    let plan = Arc::new(plan);
+    throughput(&plan);
+    window(&plan);
 }
 
 fn throughput(plan: &Arc<Plan>) {
-    let memory = Path::new("/dev/shm");
-    let dir = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    let dir = dir.join(format!("kt-bench-ledger-{}", std::process::id()));
-    let (state, _lock) = StateDir::open(Some(&dir)).expect("a directory of our own");
+    let place = Place::new("flood");
     let clock = Clock::start();
-    let (ledger, quills) = Ledger::start(&state, 2, plan, clock).expect("there is room");
+    let (ledger, quills) = Ledger::start(&place.state, 2, plan, clock).expect("there is room");
     let began = Instant::now();
     let end = began + Duration::from_secs(SECONDS);
     let records: u64 = thread::scope(|scope| {
@@ -59,7 +62,7 @@ fn throughput(plan: &Arc<Plan>) {
     let cpu = writer_cpu();
     ledger.shutdown().expect("the disk is memory");
     let seconds = began.elapsed().as_secs_f64();
-    let bytes: u64 = fs::read_dir(state.events())
+    let bytes: u64 = fs::read_dir(place.state.events())
         .expect("it is there")
         .map(|entry| entry.and_then(|entry| entry.metadata()).map_or(0, |found| found.len()))
         .sum();
@@ -71,13 +74,73 @@ fn throughput(plan: &Arc<Plan>) {
         bytes / records.max(1)
     );
     if let Some(cpu) = cpu {
-        println!(
-            "{:<44} {:.0} ns a record",
-            "of the writer's processor that takes",
-            cpu.as_nanos() as f64 / records as f64
-        );
+        let each = cpu.as_nanos() as f64 / records as f64;
+        println!("{:<44} {each:.0} ns a record", "of the writer's processor that takes");
     }
-    fs::remove_dir_all(dir).expect("it is ours");
+}
+
+/// How long records are nowhere but in a core's ring, at a rate that a busy machine has.
+#[expect(clippy::disallowed_methods, reason = "there is no reactor here")]
+fn window(plan: &Arc<Plan>) {
+    let place = Place::new("paced");
+    let clock = Clock::start();
+    let (ledger, mut quills) = Ledger::start(&place.state, 2, plan, clock).expect("there is room");
+    let mut lags = Vec::new();
+    let began = Instant::now();
+    for tick in 0..SECONDS * 1_000 {
+        let due = Duration::from_millis(tick);
+        thread::sleep(due.saturating_sub(began.elapsed()));
+        for quill in &mut quills {
+            for _ in 0..RATE / 1_000 / 2 {
+                let Some(slot) = quill.reserve() else { continue };
+                let _ = quill.push(slot, &event(clock.now_ns()), plan);
+            }
+            // As the cores' timers do.
+            if tick.is_multiple_of(EVENT_BATCH_MS) {
+                let _ = quill.flush();
+            }
+        }
+        lags.push(ledger.gauges().lag_ns);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let cpu = writer_cpu();
+    let longest = ledger.gauges().lag_ns_max;
+    drop(quills);
+    ledger.shutdown().expect("the disk is memory");
+    lags.sort_unstable();
+    let ms = |ns: u64| ns as f64 / 1e6;
+    println!(
+        "{:<44} {:.1} ms in the median, {:.1} ms at p99, {:.1} ms at most",
+        format!("at {RATE} a second records wait"),
+        ms(lags[lags.len() / 2]),
+        ms(lags[lags.len() * 99 / 100]),
+        ms(longest)
+    );
+    if let Some(cpu) = cpu {
+        println!("{:<44} {:.0} % of a processor", "which takes the writer", cpu.as_secs_f64() / seconds * 100.0);
+    }
+}
+
+/// A state directory in memory, where there is such a file system.
+struct Place {
+    state: StateDir,
+    dir: PathBuf,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let dir = dir.join(format!("kt-bench-ledger-{name}-{}", std::process::id()));
+        let (state, _lock) = StateDir::open(Some(&dir)).expect("a directory of our own");
+        Self { state, dir }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.dir).expect("it is ours");
+    }
 }
 
 /// How long the writer's thread has run so far, where the system says.
