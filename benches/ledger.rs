@@ -93,11 +93,11 @@ fn window(plan: &Arc<Plan>) {
         for quill in &mut quills {
             for _ in 0..RATE / 1_000 / 2 {
                 let Some(slot) = quill.reserve() else { continue };
-                let _ = quill.push(slot, &event(clock.now_ns()), plan);
+                let _ = quill.push(slot, &event(clock.now_ns()), plan); // the timer below flushes
             }
             // As the cores' timers do.
             if tick.is_multiple_of(EVENT_BATCH_MS) {
-                let _ = quill.flush();
+                let _ = quill.flush(); // what it couldn't send, it keeps for the next one
             }
         }
         lags.push(ledger.gauges().lag_ns);
@@ -165,7 +165,7 @@ fn write(mut quill: Quill, plan: &Plan, clock: Clock, end: Instant) -> u64 {
                     let event = event(clock.now_ns());
                     if let (Push::Armed(_), _) = quill.push(slot, &event, plan) {
                         // Nobody waits for a timer here.
-                        let _ = quill.flush();
+                        let _ = quill.flush(); // what it couldn't send, it keeps for the next one
                     }
                     records += 1;
                 }
