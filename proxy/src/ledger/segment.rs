@@ -66,6 +66,11 @@ impl Segment {
         format!("{}.jsonl.torn", self.stem())
     }
 
+    /// Whose index a file of this name is.
+    pub(super) fn of_index(name: &str) -> Option<Self> {
+        Self::parse(&format!("{}.jsonl", name.strip_suffix(".idx")?))
+    }
+
     fn stem(self) -> String {
         format!("events-{:08}-{:016}", self.log_epoch, self.first_seq)
     }

@@ -107,7 +107,7 @@ impl Verifier {
             let successor = segments.get(nth + 1).copied();
             self.segment(*segment, successor)?;
         }
-        self.count_torn()?;
+        self.look_around(&segments)?;
         self.check_beginnings();
         if self.report.damage.is_empty() {
             self.check_links();
@@ -334,7 +334,8 @@ impl Verifier {
         }
     }
 
-    fn count_torn(&mut self) -> io::Result<()> {
+    /// What lies beside the segments: bytes that were set aside, and indexes whose segments are missing.
+    fn look_around(&mut self, segments: &[Segment]) -> io::Result<()> {
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -345,8 +346,22 @@ impl Verifier {
             if entry.path().extension().is_some_and(|extension| extension == "torn") {
                 self.report.torn_bytes += entry.metadata()?.len();
             }
+            let name = entry.file_name();
+            let missing = name.to_str().and_then(Segment::of_index).filter(|segment| !segments.contains(segment));
+            if let Some(segment) = missing.filter(|segment| self.is_missing(*segment)) {
+                self.say(segment.index_name(), None, format!("its segment, {}, is missing", segment.file_name()));
+            }
         }
         Ok(())
+    }
+
+    /// Whether there should be a segment, and is none: one may have come since, or be on its way out.
+    fn is_missing(&self, segment: Segment) -> bool {
+        let is_there = |name: String| self.dir.join(name).exists();
+        !self.removed.contains_key(&segment.file_name())
+            && is_there(segment.index_name())
+            && !is_there(segment.file_name())
+            && !is_there(segment.packed_name())
     }
 }
 
