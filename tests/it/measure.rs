@@ -6,8 +6,8 @@ use std::time::Duration;
 use std::io::Write;
 
 use crate::harness::{
-    Answer, Config, Gateway, OPENAI_TOKENS, State, Step, Vendor, anthropic, chat, chat_of, http, openai, openai_stream,
-    openai_whole, skip,
+    Answer, Config, Event, Gateway, OPENAI_TOKENS, State, Step, Vendor, anthropic, chat, chat_of, http, openai,
+    openai_stream, openai_whole, skip,
 };
 
 const STREAMED: &str = r#","stream":true"#;
@@ -217,6 +217,8 @@ fn histograms_are_written_for_hdr_histograms_own_tools_and_the_last_minutes_coun
         assert!(tags.contains(&tag.as_str()), "{tag} is not in {tags:?}");
     }
     assert!(log.lines().filter(|line| line.starts_with("Tag=")).all(|line| line.contains(",HISTF")), "{log}");
+    let stats = crate::harness::json(gateway.kt(&["stats", "--json"]).stdout);
+    hdr_histograms_own_reader_says(&file, &stats.items("arms")[0]);
 
     let recent = crate::harness::json(gateway.kt(&["stats", "--minutes", "60", "--json"]).stdout);
     let arm = &recent.items("arms")[0];
@@ -224,6 +226,40 @@ fn histograms_are_written_for_hdr_histograms_own_tools_and_the_last_minutes_coun
     let table = gateway.kt(&["stats", "--minutes", "5"]).stdout;
     assert!(table.contains("openai/gpt-4o") && table.contains("ttft"), "{table}");
     assert_eq!(gateway.kt(&["stats", "--minutes", "61"]).code, Some(64));
+}
+
+/// The reader that HdrHistogram's authors publish for Python (`pip install hdrhistogram`), which shares no line with the
+/// crate that wrote the file: the same counts and quantiles, to the three digits that a histogram has.
+fn hdr_histograms_own_reader_says(file: &std::path::Path, arm: &Event) {
+    const READ: &str = "\
+import sys
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
+reader = HistogramLogReader(sys.argv[1], HdrHistogram(1, 1 << 44, 3))
+while (read := reader.get_next_interval_histogram()) is not None:
+    group, vendor, model, outcome, measure = read.get_tag().split('/')
+    if outcome == 'success':
+        print(measure, read.get_total_count(), *(read.get_value_at_percentile(p) for p in (50, 90, 99)))
+";
+    let python = |code: &str, argument: &str| Command::new("python3").args(["-c", code, argument]).output();
+    if !python("import hdrh.log", "").is_ok_and(|output| output.status.success()) {
+        return skip("hdrhistogram", "Python's hdrhistogram is not installed");
+    }
+    let output = python(READ, file.to_str().expect("UTF-8")).expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    let mut measures = Vec::new();
+    for line in said.lines() {
+        let (measure, numbers) = line.split_once(' ').expect("a name and numbers");
+        let numbers: Vec<u64> = numbers.split(' ').map(|number| number.parse().expect("a number")).collect();
+        assert_eq!(numbers[0], arm.count(&format!("{measure}.count")), "{measure}");
+        for (quantile, read) in ["p50", "p90", "p99"].iter().zip(&numbers[1..]) {
+            let ours = arm.count(&format!("{measure}.{quantile}"));
+            assert!(ours.abs_diff(*read) * 1_000 <= ours, "{measure} {quantile}: {ours} here, {read} there");
+        }
+        measures.push(measure);
+    }
+    assert!(measures.contains(&"latency_ns") && measures.contains(&"gap_ns"), "{said}");
 }
 
 #[test]
