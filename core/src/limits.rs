@@ -228,6 +228,10 @@ pub const EVENT_TEXT_BYTES_MAX: usize = 256;
 /// A write to a client that takes longer is one that the client held up, nanoseconds. A millisecond is far above what a
 /// socket with room takes, and far below what a reader that falls behind costs.
 pub const CLIENT_WAIT_NS: u64 = 1_000_000;
+/// Blocks of a vendor's stream that may be open at once: vendors open one at a time, and tests of clients two.
+pub const BLOCKS_OPEN_MAX: usize = 64;
+/// Tool calls of one streamed answer whose ids are remembered. OpenAI takes 128 tools, and models call a handful at once.
+pub const STREAM_CALLS_MAX: usize = 1_024;
 /// Most paths in one list of a translation's report. A request that loses more is one for a person to look at; the last
 /// place says that there were more.
 pub const REPORT_PATHS_MAX: usize = 32;

@@ -402,12 +402,16 @@ pub(super) enum Delta<'a> {
     Redacted(&'a [u8]),
     /// A tool call begins. The id is the vendor's, or one of ours if the vendor gave none.
     Call { id: Cow<'a, [u8]>, name: &'a [u8] },
-    /// More of its arguments, as a piece of JSON within a JSON string.
+    /// What follows of arguments is of the call with this number, from 0 on, which was left for another.
+    Resume(u64),
+    /// More of the call's arguments, as a piece of JSON within a JSON string.
     Arguments(&'a [u8]),
     /// All of its arguments, as an object.
     Input(&'a [u8]),
-    /// The block that was open is whole.
-    BlockEnd,
+    /// The call is whole.
+    CallEnd,
+    /// What the model thought is whole, signed or not.
+    ThoughtEnd,
     /// The model stopped.
     Stop(Stop),
     /// The answer is whole.

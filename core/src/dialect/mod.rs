@@ -245,7 +245,13 @@ impl Heard {
                 let detail = word.map(|word| path::shown(word).to_owned().into());
                 self.failed = Some(Fault { kind: Kind::VendorErrorInStream, phase: Phase::Stream, detail });
             }
-            Delta::Begin | Delta::Signature(_) | Delta::BlockEnd | Delta::Stop(_) | Delta::Alive => {}
+            Delta::Begin
+            | Delta::Signature(_)
+            | Delta::Resume(_)
+            | Delta::CallEnd
+            | Delta::ThoughtEnd
+            | Delta::Stop(_)
+            | Delta::Alive => {}
         }
     }
 }

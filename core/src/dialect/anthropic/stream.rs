@@ -7,6 +7,7 @@ use super::super::print::{Object, object, write_number};
 use super::{Block, Counts, IN_STREAM, block, error_of, read_stop, shown, stop_reason, write_error, write_usage};
 use crate::fault::Fault;
 use crate::json::{Kind, Scratch, Value, escape_into, scan};
+use crate::limits::BLOCKS_OPEN_MAX;
 use crate::tally::{Usage, UsageSource};
 
 /// Reads the events of a stream as [`Delta`]s.
@@ -15,6 +16,21 @@ pub(in super::super) struct Reader {
     state: Reading,
     counts: Counts,
     model: Option<Box<str>>,
+    /// The blocks that are open, the one that was last spoken of at the end. More than one where the vendor interleaves
+    /// them, or leaves out their ends.
+    open: Vec<Opened>,
+    /// Tool calls that have begun.
+    calls: u64,
+}
+
+/// A block that has begun and not ended.
+#[derive(Clone, Copy, Debug)]
+struct Opened {
+    /// As the vendor counts blocks.
+    index: Option<u64>,
+    kind: Block,
+    /// Its place among the tool calls, if it is one.
+    call: u64,
 }
 
 /// How far a stream is.
@@ -22,10 +38,8 @@ pub(in super::super) struct Reader {
 enum Reading {
     /// Nothing has been said.
     Before,
-    /// `message_start` has been, and no block is open.
+    /// `message_start` has been.
     Message,
-    /// A block is open.
-    Within(Block),
     /// The `stop_reason` has been.
     Stopped,
     /// `message_stop` has been.
@@ -34,7 +48,7 @@ enum Reading {
 
 impl Reader {
     pub(in super::super) fn new() -> Self {
-        Self { state: Reading::Before, counts: Counts::NONE, model: None }
+        Self { state: Reading::Before, counts: Counts::NONE, model: None, open: Vec::new(), calls: 0 }
     }
 
     /// Reads the data of one event and hands on what it says; `scratch` is memory that is used again. What comes after
@@ -55,19 +69,14 @@ impl Reader {
         }
         let event = scan(data, scratch).map_err(|_| root.strange("of an event is not JSON"))?.value();
         let kind = event.get("type").and_then(Value::to_str).ok_or_else(|| root.field("type").strange("is missing"))?;
-        let amid = matches!(self.state, Reading::Message | Reading::Within(_));
+        let amid = self.state == Reading::Message;
         match &*kind {
             "error" => say(Delta::Failed(error_of(event)), self),
             "ping" => say(Delta::Alive, self),
             "message_start" if amid || self.state == Reading::Before => self.begin(event, say)?,
             "content_block_start" if amid => self.start(event, say)?,
             "content_block_delta" if amid => self.piece(event, say)?,
-            "content_block_stop" if amid || self.state == Reading::Stopped => {
-                if let Reading::Within(_) = self.state {
-                    self.state = Reading::Message;
-                    say(Delta::BlockEnd, self);
-                }
-            }
+            "content_block_stop" if amid || self.state == Reading::Stopped => self.close(event, say),
             "message_delta" if amid || self.state == Reading::Stopped => self.stop(event, say)?,
             "message_stop" if self.state == Reading::Stopped => {
                 self.state = Reading::Over;
@@ -91,7 +100,7 @@ impl Reader {
     pub(in super::super) fn usage(&self) -> (Usage, UsageSource) {
         let source = match self.state {
             Reading::Before => UsageSource::None,
-            Reading::Message | Reading::Within(_) => UsageSource::Partial,
+            Reading::Message => UsageSource::Partial,
             Reading::Stopped | Reading::Over => UsageSource::Provider,
         };
         (self.counts.usage(), source)
@@ -123,12 +132,16 @@ impl Reader {
         let root = Path::Root;
         let at = root.field("content_block");
         let value = event.get("content_block").ok_or_else(|| at.strange("is missing"))?;
-        if let Reading::Within(_) = self.state {
-            // Its end was left out.
-            say(Delta::BlockEnd, self);
-        }
         let kind = block(value, &at)?;
-        self.state = Reading::Within(kind);
+        if self.open.len() == BLOCKS_OPEN_MAX {
+            return Err(at.strange(format_args!("is one more than {BLOCKS_OPEN_MAX} that are open")));
+        }
+        // Of thoughts, the end of the one before was left out.
+        if matches!(kind, Block::Thinking | Block::Redacted) && self.open.iter().any(|block| block.is_thought()) {
+            self.open.retain(|block| !block.is_thought());
+            say(Delta::ThoughtEnd, self);
+        }
+        self.open.push(Opened { index: event.get("index").and_then(Value::to_u64), kind, call: self.calls });
         match kind {
             Block::Text => self.say_piece(value.get("text"), Delta::Text, say),
             Block::Thinking => {
@@ -141,7 +154,9 @@ impl Reader {
                     let value = value.get(name).filter(|value| value.kind() == Kind::String);
                     value.map(Value::raw).ok_or_else(|| at.field(name).strange("is missing"))
                 };
-                say(Delta::Call { id: literal("id")?.into(), name: literal("name")? }, self);
+                let call = Delta::Call { id: literal("id")?.into(), name: literal("name")? };
+                self.calls += 1;
+                say(call, self);
                 let input = value.get("input").filter(|input| input.fields().next().is_some());
                 if let Some(input) = input {
                     say(Delta::Input(input.raw()), self);
@@ -157,13 +172,17 @@ impl Reader {
         let at = root.field("delta");
         let delta = event.get("delta").ok_or_else(|| at.strange("is missing"))?;
         let kind = delta.get("type").and_then(Value::to_str).unwrap_or_default();
+        let block = self.turn_to(event, say)?;
         let (name, carried): (_, fn(&'a [u8]) -> Delta<'a>) = match &*kind {
             // What the vendor's own tools say is left out whole.
-            _ if self.state == Reading::Within(Block::OfVendor) => return Ok(()),
+            _ if block == Some(Block::OfVendor) => return Ok(()),
             "text_delta" => ("text", Delta::Text),
             "thinking_delta" => ("thinking", Delta::Thinking),
             "signature_delta" => ("signature", Delta::Signature),
-            "input_json_delta" => ("partial_json", Delta::Arguments),
+            "input_json_delta" if block == Some(Block::Call) => ("partial_json", Delta::Arguments),
+            "input_json_delta" => {
+                return Err(at.field("type").strange("is \"input_json_delta\", and the block no call"));
+            }
             // What the text rests on has no place in a chunk.
             "citations_delta" => return Ok(()),
             other => {
@@ -173,6 +192,40 @@ impl Reader {
         let text = delta.get(name).filter(|text| text.kind() == Kind::String);
         self.say_piece(Some(text.ok_or_else(|| at.field(name).strange("is missing"))?), carried, say);
         Ok(())
+    }
+
+    /// Makes the block that `event` is about the last of those that are open; what it is, if there is one. An event
+    /// without an index is about the one that was last spoken of.
+    fn turn_to<'a>(
+        &mut self,
+        event: Value<'a>,
+        say: &mut impl FnMut(Delta<'a>, &Self),
+    ) -> Result<Option<Block>, Fault> {
+        let Some(&current) = self.open.last() else { return Ok(None) };
+        let index = event.get("index").and_then(Value::to_u64);
+        let is_meant = |block: &Opened| index.is_none() || block.index.is_none() || block.index == index;
+        if is_meant(&current) {
+            return Ok(Some(current.kind));
+        }
+        let at = self.open.iter().rposition(is_meant);
+        let at = at.ok_or_else(|| Path::Root.field("index").strange("is of no block that is open"))?;
+        let block = self.open.remove(at);
+        self.open.push(block);
+        if block.kind == Block::Call {
+            say(Delta::Resume(block.call), self);
+        }
+        Ok(Some(block.kind))
+    }
+
+    /// The end of a block; that of one that isn't open says nothing.
+    fn close<'a>(&mut self, event: Value<'a>, say: &mut impl FnMut(Delta<'a>, &Self)) {
+        let Ok(Some(kind)) = self.turn_to(event, say) else { return };
+        self.open.pop();
+        match kind {
+            Block::Call => say(Delta::CallEnd, self),
+            Block::Thinking | Block::Redacted => say(Delta::ThoughtEnd, self),
+            Block::Text | Block::OfVendor => {}
+        }
     }
 
     /// Hands on a string that says something.
@@ -197,12 +250,16 @@ impl Reader {
             return Ok(());
         }
         let stop = read_stop(reason.as_deref(), &Path::Root.field("delta").field("stop_reason"))?;
-        if let Reading::Within(_) = self.state {
-            say(Delta::BlockEnd, self);
-        }
+        self.open.clear();
         self.state = Reading::Stopped;
         say(Delta::Stop(stop), self);
         Ok(())
+    }
+}
+
+impl Opened {
+    const fn is_thought(&self) -> bool {
+        matches!(self.kind, Block::Thinking | Block::Redacted)
     }
 }
 
@@ -284,7 +341,9 @@ impl Writer {
                 let input = std::str::from_utf8(input).unwrap_or_default();
                 self.arguments(out, |out| escape_into(out, input));
             }
-            Delta::BlockEnd => self.close(out),
+            // A reader of OpenAI's language never goes back to a call: its block is closed by what comes behind it.
+            Delta::Resume(_) => {}
+            Delta::CallEnd | Delta::ThoughtEnd => self.close(out),
             Delta::Stop(stop) => {
                 self.close(out);
                 self.stop = Some(*stop);

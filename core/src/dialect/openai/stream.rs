@@ -10,6 +10,7 @@ use super::answer::write_names;
 use super::{IN_STREAM, error_of, finish_reason, read_finish, read_usage, write_error, write_usage};
 use crate::fault::Fault;
 use crate::json::{Kind, Scratch, Value, scan};
+use crate::limits::STREAM_CALLS_MAX;
 use crate::tally::{Usage, UsageSource};
 
 /// Reads the chunks of a stream as [`Delta`]s.
@@ -46,6 +47,29 @@ struct Calling {
     index: Option<u64>,
     /// Its id, as the vendor wrote it; the memory is used again.
     id: Vec<u8>,
+    /// Its name, likewise.
+    name: Vec<u8>,
+    /// The ids of those before it.
+    left: Vec<Box<[u8]>>,
+    /// Whether what has come of its arguments ends with a brace, as they do when they are whole.
+    closed: bool,
+}
+
+impl Calling {
+    /// Whether a piece with a name and no id, of the same index, is of another call: it has another name, or arguments that
+    /// begin where those of this one have ended, which no JSON goes on with. Gemini sends whole calls so.
+    fn is_left_for(&self, name: &[u8], arguments: Option<Value<'_>>) -> bool {
+        let begins = arguments.is_some_and(|value| value.kind() == Kind::Object || value.raw().starts_with(b"\"{"));
+        *name != *self.name || (self.closed && begins)
+    }
+
+    /// Notes how a piece of the arguments ends.
+    fn take(&mut self, arguments: Value<'_>) {
+        self.closed = match arguments.raw() {
+            b"\"\"" | b"null" => self.closed,
+            raw => raw.ends_with(b"}\"") || raw.ends_with(b"}"),
+        };
+    }
 }
 
 impl Reader {
@@ -295,13 +319,23 @@ impl Reader {
         let is_new = open.begun == 0
             || id.is_some_and(|id| *id != *open.id)
             || index.is_some_and(|index| open.index.is_some_and(|open| open != index))
-            || (index.is_none() && id.is_none() && name.is_some());
+            || (id.is_none() && name.is_some_and(|name| index.is_none() || open.is_left_for(name, field("arguments"))));
         if is_new {
             let at_function = at.field("function");
             if open.index.zip(index).is_some_and(|(open, index)| index < open) && name.is_none() {
                 return Err(at.field("index").strange("goes back to a call that was left"));
             }
             let name = name.ok_or_else(|| at_function.field("name").strange("is missing"))?;
+            if open.left.iter().any(|left| id == Some(left)) {
+                return Err(at.field("id").strange("goes back to a call that was left"));
+            }
+            if open.left.len() == STREAM_CALLS_MAX {
+                return Err(at.strange(format_args!("is one more than {STREAM_CALLS_MAX}")));
+            }
+            if open.begun > 0 {
+                self.call.left.push(self.call.id.as_slice().into());
+            }
+            let open = &self.call;
             let id = match id {
                 Some(id) => Cow::Borrowed(id),
                 None => Cow::Owned(Literal::made(&format!("call_{}", open.begun)).raw().to_vec()),
@@ -310,7 +344,13 @@ impl Reader {
             self.call.index = index;
             self.call.id.clear();
             self.call.id.extend_from_slice(&id);
+            self.call.name.clear();
+            self.call.name.extend_from_slice(name);
+            self.call.closed = false;
             say(Delta::Call { id, name }, self);
+        }
+        if let Some(arguments) = field("arguments") {
+            self.call.take(arguments);
         }
         match field("arguments") {
             Some(arguments) if arguments.kind() == Kind::Object => say(Delta::Input(arguments.raw()), self),
@@ -345,8 +385,10 @@ pub(in super::super) struct Writer {
     head: Box<[u8]>,
     /// Calls that have begun.
     calls: u64,
-    /// Whether the call that is open still lacks its arguments.
-    lacks_arguments: bool,
+    /// The number of the one whose arguments are coming.
+    call: u64,
+    /// The numbers of those that still lack their arguments.
+    bare: Vec<u64>,
     /// Thinking blocks that are whole.
     thoughts: u64,
     /// Whether one is open.
@@ -360,7 +402,7 @@ impl Writer {
         let mut fields = Object::open(&mut head);
         write_names("chat.completion.chunk", naming, &mut fields);
         fields.name("choices").push(b'[');
-        Self { wanted, head: head.into(), calls: 0, lacks_arguments: false, thoughts: 0, thinks: false }
+        Self { wanted, head: head.into(), calls: 0, call: 0, bare: Vec::new(), thoughts: 0, thinks: false }
     }
 
     /// Appends what `delta` is in events: none, one, or those of the end. `usage` is what is known by now.
@@ -399,9 +441,16 @@ impl Writer {
                 let input = std::str::from_utf8(input).unwrap_or_default();
                 self.arguments(out, |out| crate::json::escape_into(out, input));
             }
-            Delta::BlockEnd => self.end_block(out),
+            Delta::Resume(nth) => self.call = *nth,
+            Delta::CallEnd if self.bare.contains(&self.call) => self.empty_arguments(out),
+            Delta::CallEnd => {}
+            Delta::ThoughtEnd => self.end_thought(),
             Delta::Stop(stop) => {
-                self.end_block(out);
+                while let Some(nth) = self.bare.first() {
+                    self.call = *nth;
+                    self.empty_arguments(out);
+                }
+                self.end_thought();
                 self.chunk(Some(*stop), out, |out| out.extend_from_slice(b"{}"));
             }
             Delta::End => self.end(usage, out),
@@ -415,13 +464,12 @@ impl Writer {
     }
 
     fn call(&mut self, id: &[u8], name: &[u8], out: &mut Vec<u8>) {
-        self.end_block(out);
-        self.lacks_arguments = true;
+        let nth = self.calls;
+        (self.call, self.calls) = (nth, nth + 1);
+        self.bare.push(nth);
         if self.wanted.json_tool {
             return;
         }
-        let nth = self.calls;
-        self.calls += 1;
         if self.wanted.functions {
             self.chunk(None, out, |out| {
                 out.extend_from_slice(b"{\"function_call\":{\"name\":");
@@ -443,8 +491,8 @@ impl Writer {
 
     /// A piece of the open call's arguments, which `literal` appends as a JSON string.
     fn arguments(&mut self, out: &mut Vec<u8>, literal: impl FnOnce(&mut Vec<u8>)) {
-        self.lacks_arguments = false;
-        let nth = self.calls.saturating_sub(1);
+        let nth = self.call;
+        self.bare.retain(|bare| *bare != nth);
         let Wanted { json_tool, functions, .. } = self.wanted;
         self.chunk(None, out, |out| {
             if json_tool {
@@ -466,11 +514,8 @@ impl Writer {
     }
 
     /// A call without arguments has empty ones: several clients can't do without.
-    fn end_block(&mut self, out: &mut Vec<u8>) {
-        if self.lacks_arguments {
-            self.arguments(out, |out| out.extend_from_slice(b"\"{}\""));
-        }
-        self.end_thought();
+    fn empty_arguments(&mut self, out: &mut Vec<u8>) {
+        self.arguments(out, |out| out.extend_from_slice(b"\"{}\""));
     }
 
     fn end_thought(&mut self) {

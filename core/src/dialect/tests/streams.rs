@@ -121,8 +121,10 @@ fn tools_and_thoughts_of_anthropic_are_streamed_to_a_client_of_openai() {
         format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#)
     };
     let piece = |kind: &str, name: &str, text: &str| {
-        format!(r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"{kind}","{name}":"{text}"}}}}"#)
+        // About the block that is open.
+        format!(r#"{{"type":"content_block_delta","delta":{{"type":"{kind}","{name}":"{text}"}}}}"#)
     };
+    let block_end = || r#"{"type":"content_block_stop"}"#.to_owned();
     let call = |nth: u64, id: &str, name: &str| {
         delta(&format!(
             r#"{{"tool_calls":[{{"index":{nth},"id":"{id}","type":"function","function":{{"name":"{name}","arguments":""}}}}]}}"#
@@ -146,32 +148,82 @@ fn tools_and_thoughts_of_anthropic_are_streamed_to_a_client_of_openai() {
         (piece("thinking_delta", "thinking", "h\\\"m"), thought(0, "h\\\"m")),
         (piece("thinking_delta", "thinking", "!"), thought(0, "!")),
         (piece("signature_delta", "signature", "c2ln"), signed(0, "c2ln")),
-        (BLOCK_END.to_owned(), String::new()),
+        (block_end(), String::new()),
         (
             start(1, r#"{"type":"redacted_thinking","data":"eA=="}"#),
             delta(r#"{"thinking_blocks":[{"index":1,"type":"redacted_thinking","data":"eA=="}]}"#),
         ),
-        (BLOCK_END.to_owned(), String::new()),
+        (block_end(), String::new()),
         (start(2, r#"{"type":"thinking","thinking":"2","signature":"s2"}"#), thought(2, "2") + &signed(2, "s2")),
-        (BLOCK_END.to_owned(), String::new()),
+        (block_end(), String::new()),
         // A tool of the vendor's own is left out, with its input.
         (start(3, r#"{"type":"server_tool_use","id":"s","name":"web_search","input":{}}"#), String::new()),
         (piece("input_json_delta", "partial_json", "{}"), String::new()),
-        (BLOCK_END.to_owned(), String::new()),
+        (block_end(), String::new()),
         (start(4, r#"{"type":"tool_use","id":"t1","name":"f","input":{}}"#), call(0, "t1", "f")),
         (piece("input_json_delta", "partial_json", ""), String::new()),
         (piece("input_json_delta", "partial_json", "{\\\"a"), arguments(0, "{\\\"a")),
         (piece("input_json_delta", "partial_json", "\\\":1}"), arguments(0, "\\\":1}")),
-        (BLOCK_END.to_owned(), String::new()),
+        (block_end(), String::new()),
         // Without arguments, and with all of them at once.
         (start(5, r#"{"type":"tool_use","id":"t2","name":"g","input":{}}"#), call(1, "t2", "g")),
-        (BLOCK_END.to_owned(), arguments(1, "{}")),
+        (block_end(), arguments(1, "{}")),
         (
             start(6, r#"{"type":"tool_use","id":"t3","name":"h","input":{"b":2}}"#),
             call(2, "t3", "h") + &arguments(2, "{\\\"b\\\":2}"),
         ),
-        (BLOCK_END.to_owned(), String::new()),
+        (block_end(), String::new()),
         (STOP.replace("max_tokens", "tool_use"), choice("{}", r#""tool_calls""#, ",\"usage\":null")),
+    ];
+    let mut translator = translator(TO_OPENAI, STREAMED);
+    stream(&mut translator, &[START]);
+    for (data, wanted) in &cases {
+        assert_eq!(stream(&mut translator, &[data]).0, [wanted.as_str()], "{data}");
+    }
+}
+
+#[test]
+fn blocks_of_anthropic_may_interleave() {
+    let start = |index: u64, block: &str| {
+        format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#)
+    };
+    let call = |index, id: &str| start(index, &format!(r#"{{"type":"tool_use","id":"{id}","name":"f","input":{{}}}}"#));
+    let piece =
+        |index: u64, delta: &str| format!(r#"{{"type":"content_block_delta","index":{index},"delta":{delta}}}"#);
+    let input = |index, text: &str| piece(index, &format!(r#"{{"type":"input_json_delta","partial_json":"{text}"}}"#));
+    let end = |index: u64| format!(r#"{{"type":"content_block_stop","index":{index}}}"#);
+    let arguments = |nth: u64, text: &str| {
+        delta(&format!(r#"{{"tool_calls":[{{"index":{nth},"function":{{"arguments":"{text}"}}}}]}}"#))
+    };
+    let begun = |nth: u64, id: &str| {
+        let function = r#""type":"function","function":{"name":"f","arguments":""}"#;
+        delta(&format!(r#"{{"tool_calls":[{{"index":{nth},"id":"{id}",{function}}}]}}"#))
+    };
+    let hello = delta(r#"{"content":"Hel\"lo\n\u00e9"}"#);
+    let cases = [
+        (BLOCK.to_owned(), String::new()),
+        (call(1, "a"), begun(0, "a")),
+        (call(2, "b"), begun(1, "b")),
+        (HELLO.to_owned(), hello.clone()),
+        (input(1, "{"), arguments(0, "{")),
+        (input(2, "[1"), arguments(1, "[1")),
+        (input(1, "}"), arguments(0, "}")),
+        (call(3, "c"), begun(2, "c")),
+        // Whole, without arguments, while others are open.
+        (end(3), arguments(2, "{}")),
+        (input(2, "]"), arguments(1, "]")),
+        (end(1), String::new()),
+        (HELLO.to_owned(), hello),
+        (end(0), String::new()),
+        // An end that comes twice, and calls whose end doesn't come.
+        (end(0), String::new()),
+        (call(4, "d"), begun(3, "d")),
+        (call(5, "e"), begun(4, "e")),
+        (input(4, "{}"), arguments(3, "{}")),
+        (
+            STOP.replace("max_tokens", "tool_use"),
+            arguments(4, "{}") + &choice("{}", r#""tool_calls""#, ",\"usage\":null"),
+        ),
     ];
     let mut translator = translator(TO_OPENAI, STREAMED);
     stream(&mut translator, &[START]);
@@ -340,7 +392,34 @@ fn a_stream_without_its_last_word_is_whole_once_the_model_has_stopped() {
 fn calls_are_told_apart_however_the_vendor_counts_them() {
     let call = |rest: &str| openai(&format!(r#"{{"tool_calls":[{rest}]}}"#));
     // Pieces, and the ids, names and arguments of the calls that a client puts together.
-    let cases: [(&[&str], &[[&str; 3]]); 7] = [
+    let cases: [(&[&str], &[[&str; 3]]); 10] = [
+        // All at index 0, the same function twice; as Gemini has it, without ids.
+        (
+            &[
+                r#"{"index":0,"id":"","function":{"name":"f","arguments":"{\"x\":{}}"}}"#,
+                r#"{"index":0,"id":"","function":{"name":"f","arguments":"{\"x\":1}"}}"#,
+                r#"{"index":0,"id":"","function":{"name":"g","arguments":""}}"#,
+                r#"{"index":0,"function":{"arguments":"{}"}}"#,
+            ],
+            &[["call_0", "f", r#"{\"x\":{}}"#], ["call_1", "f", r#"{\"x\":1}"#], ["call_2", "g", "{}"]],
+        ),
+        (
+            &[
+                r#"{"index":0,"function":{"name":"f","arguments":{"x":1}}}"#,
+                r#"{"index":0,"function":{"name":"f","arguments":{"x":2}}}"#,
+            ],
+            &[["call_0", "f", r#"{\"x\":1}"#], ["call_1", "f", r#"{\"x\":2}"#]],
+        ),
+        // The name in every piece, and no id.
+        (
+            &[
+                r#"{"index":0,"function":{"name":"f","arguments":"{\"x\":"}}"#,
+                r#"{"index":0,"function":{"name":"f","arguments":"{\"y\":1}"}}"#,
+                r#"{"index":0,"function":{"name":"f","arguments":""}}"#,
+                r#"{"index":0,"function":{"name":"f","arguments":"}"}}"#,
+            ],
+            &[["call_0", "f", r#"{\"x\":{\"y\":1}}"#]],
+        ),
         // All at index 0.
         (
             &[
@@ -530,8 +609,17 @@ fn an_event_that_is_not_understood_ends_the_stream_with_an_error_event() {
     let nameless = openai(r#"{"tool_calls":[{"index":0,"id":"a","function":{"arguments":"{}"}}]}"#);
     let f = openai(r#"{"tool_calls":[{"index":1,"id":"a","function":{"name":"f"}}]}"#);
     let back = openai(r#"{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}"#);
+    let a_again = openai(r#"{"tool_calls":[{"index":1,"id":"a","function":{"name":"f"}}]}"#);
+    let b = openai(r#"{"tool_calls":[{"index":1,"id":"b","function":{"name":"f"}}]}"#);
+    let misplaced = HELLO.replace("\"index\":0", "\"index\":1");
+    let no_call = HELLO.replace("text_delta\",\"text", "input_json_delta\",\"partial_json");
+    let blocks: Vec<&str> = std::iter::once(START).chain(std::iter::repeat_n(BLOCK, 65)).collect();
     let spoken = openai(r#"{"audio":{"data":"x"}}"#);
-    let cases: [(Crossing, &[&str], &str); 21] = [
+    let cases: [(Crossing, &[&str], &str); 25] = [
+        (TO_OPENAI, &[START, BLOCK, &misplaced], "index is of no block that is open"),
+        (TO_OPENAI, &[START, BLOCK, &no_call], r#"delta.type is "input_json_delta", and the block no call"#),
+        (TO_OPENAI, &blocks, "content_block is one more than 64 that are open"),
+        (TO_ANTHROPIC, &[&f, &b, &a_again], "choices[0].delta.tool_calls[0].id goes back to a call that was left"),
         (TO_OPENAI, &["nonsense"], "the body of an event is not JSON"),
         (TO_OPENAI, &[""], "the body of an event is not JSON"),
         (TO_OPENAI, &["[DONE]"], "the body of an event is not JSON"),
