@@ -246,9 +246,15 @@ pub const POLICY_SENTENCE_OVERLAP: usize = 12;
 pub const POLICY_WORD_BYTES_MAX: usize = 64;
 /// Text that the policies of a request read before others get their turn: about half a millisecond.
 pub const POLICY_SLICE_BYTES: usize = 64 * KIB;
-/// Text of an answer that is remembered behind what has been said, so that no address, number or key is cut by where
-/// events end: the longest key that is looked for.
+/// Text of an answer that waits for what follows, so that no address, number or key is cut by where events end: the
+/// longest key that is looked for. In prose it is a word.
 pub const POLICY_HELD_BYTES: usize = 4 * KIB;
+/// Events that are held back because of such a text. Beyond it they go with what has been found by then: an event of a
+/// usual size says 4 bytes in 250.
+pub const POLICY_HELD_EVENTS_BYTES: usize = 512 * KIB;
+/// Texts that an answer may say side by side and that are judged apart: choices, blocks, calls of tools. OpenAI gives up to
+/// 128 choices, and one with calls has two or three; what is beyond is read into the last one.
+pub const POLICY_LANES_MAX: usize = 256;
 /// Most text of a request that an external moderation is asked about, bytes: some 250,000 tokens, more than any of them
 /// reads. A request with more is one that it can't judge.
 pub const MODERATION_BYTES_MAX: usize = 1 << 20;

@@ -110,13 +110,13 @@ fn verdict_of_stream(pieces: &[&str], category: Category) -> Verdict {
     let policies = policy(category, On::Response);
     let mut hearing = Hearing::begin(&policies, Some(&KNOWN), "g").expect("a policy for answers");
     for piece in pieces {
-        let mut event = b"{\"choices\":[{\"index\":0,\"delta\":{\"content\":".to_vec();
+        let mut event = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":".to_vec();
         escape_into(&mut event, piece);
-        event.extend_from_slice(b"}}]}");
+        event.extend_from_slice(b"}}]}\n\n");
         // What it says in the end counts here.
-        let _ = hearing.event(&event);
+        let _ = hearing.pass(&mut event, 0);
     }
-    let _ = hearing.end();
+    let _ = hearing.end(&mut Vec::new());
     hearing.conclude().verdict
 }
 

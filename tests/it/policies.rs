@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Config, Gateway, OPENAI_TOKENS, Received, Script, State, Step, Vendor, anthropic, chunked, http, kt, lines, openai,
-    post, sse_head,
+    Config, Gateway, OPENAI_TOKENS, Received, Script, State, Step, Vendor, anthropic, chunked, http, json, kt, lines,
+    openai, post, sse_head,
 };
 
 /// A gateway in front of one vendor, with these policies.
@@ -116,6 +116,42 @@ fn an_answer_that_is_no_stream_is_judged_before_it_is_sent() {
     let refused = gateway.client().ask(ask("chat", "hello", false));
     assert_eq!(refused.error(403), "output_blocked");
     assert!(refused.json().text("error.message").contains("email"));
+    assert_eq!(gateway.stop_with_one_event().text("verdict"), "block");
+}
+
+/// What an event of a stream says.
+fn said_by(event: &str) -> Option<String> {
+    (event != "[DONE]").then(|| json(event).find("choices.0.delta.content")?.as_text())?
+}
+
+#[test]
+fn what_an_answer_tells_of_somebody_is_taken_out_of_it() {
+    let policies = "  - {name: out, type: pii, action: redact, on: response, config: {mode: realtime}}";
+    let body = r#"{"choices":[{"message":{"role":"assistant","content":"Write to jane@example.org \u00e9"}}]}"#;
+    let whole = Vendor::saying(http(200, "Content-Type: application/json\r\n", body));
+    let gateway_of_whole = gateway(&whole, policies);
+    let answer = gateway_of_whole.client().ask(ask("chat", "hello", false)).whole(200);
+    assert_eq!(answer.text(), body.replace("jane@example.org", "[REDACTED:email]"));
+    let event = gateway_of_whole.stop_with_one_event();
+    assert_eq!((event.text("verdict"), event.text("policies.0.result")), ("redact".to_owned(), "modified".to_owned()));
+    let streamed =
+        Vendor::start(streaming(&["Write to ja", "ne@examp", "le.org", ", or pay 4111", " 1111 1111 ", "1111"]));
+    let gateway = gateway(&streamed, policies);
+    let answer = gateway.client().ask(ask("chat", "hello", true)).whole(200);
+    let said: String = answer.events().iter().filter_map(|event| said_by(event)).collect();
+    assert_eq!(said, "Write to [REDACTED:email], or pay [REDACTED:card]");
+    assert!(answer.text().contains("[DONE]"));
+    assert_eq!(gateway.stop_with_one_event().text("verdict"), "redact");
+}
+
+#[test]
+fn a_private_key_is_refused_in_a_stream_before_any_of_it_has_passed() {
+    let vendor = Vendor::start(streaming(&["The key:\\n", "-----BEG", "IN PRIVATE KEY", "-----\\nMIIB", "more"]));
+    let gateway = gateway(&vendor, "  - {name: out, type: pii, action: redact, on: response}");
+    let answer = gateway.client().ask(ask("chat", "hello", true));
+    let text = answer.text();
+    assert!(text.contains("The key") && text.contains("output_blocked") && !text.contains("BEG"), "{text}");
+    assert!(text.contains("private_key") && !text.contains("[DONE]"), "{text}");
     assert_eq!(gateway.stop_with_one_event().text("verdict"), "block");
 }
 

@@ -10,11 +10,14 @@ pub mod content;
 pub mod external;
 mod fold;
 mod hearing;
+mod held;
 mod lexicon;
 pub mod model;
 mod normalise;
 pub mod pii;
 mod redact;
+mod said;
+mod tail;
 mod text;
 mod words;
 
@@ -51,7 +54,7 @@ pub enum Action {
     Flag,
     /// It is refused with 403.
     Block,
-    /// What was found is taken out; personal data of requests only.
+    /// What was found is taken out; personal data only.
     Redact,
 }
 
@@ -194,8 +197,8 @@ fn conclusion(policies: &[Policy], results: Box<[PolicyResult]>, kind: Kind, pha
     Judgement { verdict, results, blocked, redacted: None }
 }
 
-/// What comes of policies that could not judge: each has the result `error`, and if one of them blocks it is `mode` that
-/// decides.
+/// What comes of policies that could not judge: each has the result `error`, and if one of them blocks or redacts it is
+/// `mode` that decides.
 fn failure(
     policies: &[Policy],
     failed: impl Iterator<Item = u32>,
@@ -206,7 +209,7 @@ fn failure(
     let failed: Vec<u32> = failed.collect();
     let of = |nth: u32| &policies[nth as usize];
     let results = failed.iter().map(|&nth| of(nth).said(nth, PolicyOutcome::Error, None)).collect();
-    let refuses = failed.iter().find(|&&nth| mode == FailMode::Block && of(nth).action == Action::Block);
+    let refuses = failed.iter().find(|&&nth| mode == FailMode::Block && of(nth).action != Action::Flag);
     let blocked =
         refuses.map(|&nth| Fault::with(kind, phase, format!("policy \"{}\", which could not judge it", of(nth).name)));
     let verdict = if blocked.is_some() { Verdict::Block } else { Verdict::Allow };

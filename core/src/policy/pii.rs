@@ -51,6 +51,14 @@ impl Kind {
             Self::PrivateKey => "[REDACTED:private_key]",
         }
     }
+
+    /// The same for a number of JSON within a string, which has to become a string. Only a card's is ever one.
+    pub(super) const fn bare_mask(self) -> &'static str {
+        match self {
+            Self::Card => "\\\"[REDACTED:card]\\\"",
+            Self::Email | Self::Phone | Self::Iban | Self::ApiKey | Self::PrivateKey => self.mask(),
+        }
+    }
 }
 
 /// The longest address, RFC 5321 section 4.5.3.1: 64 for the name and 255 for the domain.
@@ -267,9 +275,10 @@ fn api_key(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     if at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_') {
         return None;
     }
-    let rest = &bytes[at..];
+    // No longer than this together, so that a stream holds back no more.
+    let rest = &bytes[at..bytes.len().min(at + KEY_MAX)];
     let in_key = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-".contains(byte);
-    let length = |from: usize| from + rest[from..].iter().take(KEY_MAX).take_while(|byte| in_key(byte)).count();
+    let length = |from: usize| from + rest[from..].iter().take_while(|byte| in_key(byte)).count();
     for (prefix, least) in KEY_PREFIXES {
         if rest.starts_with(prefix.as_bytes()) && length(prefix.len()) >= prefix.len() + least {
             return Some(at..at + length(prefix.len()));

@@ -1,7 +1,9 @@
 //! Finding and taking out personal data in a JSON text: in its string values, and nothing else of it changes.
 
 use super::pii::{self, Kind};
-use crate::json::{Value, plain_len, unescape};
+use super::tail::Nesting;
+use super::text::push_all;
+use crate::json::Value;
 
 /// What was found in a JSON text.
 #[derive(Debug, Default)]
@@ -22,10 +24,14 @@ pub(super) fn read(body: &[u8], value: Value<'_>, kinds: &[Kind]) -> Found {
         let [b'"', inside @ .., b'"'] = string.raw() else { continue };
         let start = string.span().start as usize + 1;
         decode(inside, &mut text, &mut places);
+        let (mut nesting, mut read) = (Nesting::default(), 0);
         pii::find(&text, kinds, &mut |kind, range| {
             found.kind.get_or_insert(kind);
+            nesting.read(&text.as_bytes()[read..range.start]);
+            let is_bare = nesting.is_bare(text.as_bytes().get(range.end));
+            read = range.end;
             out.extend_from_slice(&body[copied..start + places[range.start] as usize]);
-            out.extend_from_slice(kind.mask().as_bytes());
+            out.extend_from_slice(if is_bare { kind.bare_mask() } else { kind.mask() }.as_bytes());
             copied = start + places[range.end] as usize;
         });
     }
@@ -40,21 +46,15 @@ pub(super) fn read(body: &[u8], value: Value<'_>, kinds: &[Kind]) -> Found {
 fn decode(inside: &[u8], text: &mut String, places: &mut Vec<u32>) {
     text.clear();
     places.clear();
-    let mut at = 0;
-    while at < inside.len() {
-        let plain = plain_len(&inside[at..]);
-        // A checked text is UTF-8.
-        text.push_str(std::str::from_utf8(&inside[at..at + plain]).unwrap_or_default());
-        places.extend((at..at + plain).map(|place| place as u32));
-        at += plain;
-        if at < inside.len() {
-            let (c, len) = unescape(&inside[at..]).unwrap_or((char::REPLACEMENT_CHARACTER, 1));
-            text.push(c);
-            places.resize(text.len(), at as u32);
-            at = (at + len).min(inside.len());
+    push_all(inside, &mut |piece, range| {
+        text.push_str(piece);
+        // A text of JSON is shorter than 4 GiB, as its spans are.
+        if range.len() == piece.len() {
+            places.extend(range.map(|place| place as u32));
+        } else {
+            places.resize(text.len(), range.start as u32);
         }
-    }
-    places.truncate(text.len());
+    });
     places.push(inside.len() as u32);
 }
 
@@ -72,6 +72,11 @@ mod tests {
             ),
             (r#"["{\"to\":\"a@b.io\"}"]"#, Some(r#"["{\"to\":\"[REDACTED:email]\"}"]"#)),
             (r#"{"a@b.io":"a name stays"}"#, None),
+            (
+                r#"["{\"n\": 4111111111111111, \"s\":\"4111111111111111\"}"]"#,
+                Some(r#"["{\"n\": \"[REDACTED:card]\", \"s\":\"[REDACTED:card]\"}"]"#),
+            ),
+            (r#"["\ud83da@b.io"]"#, Some(r#"["\ud83d[REDACTED:email]"]"#)),
             (r#"["é ü a@b.io 😀"]"#, Some(r#"["é ü [REDACTED:email] 😀"]"#)),
         ];
         for (body, wanted) in cases {

@@ -1,5 +1,7 @@
 //! Every text of a JSON value, in slices: string values in the order of the body, unescaped on the way.
 
+use std::ops::Range;
+
 use super::content::{Knowledge, Scan};
 use crate::json::{Strings, Value, plain_len, unescape};
 use crate::limits::POLICY_SLICE_BYTES;
@@ -77,20 +79,29 @@ pub(super) fn each_string<'a>(body: &'a [u8], value: Value<'a>) -> impl Iterator
     })
 }
 
-/// Calls `say` with what `inside` stands for, in pieces.
-pub(super) fn push_all(inside: &[u8], say: &mut impl FnMut(&str)) {
+/// Calls `say` with what `inside` stands for, in pieces, and with the bytes of it that say so.
+pub(super) fn push_all(inside: &[u8], say: &mut impl FnMut(&str, Range<usize>)) {
     let mut at = 0;
     while at < inside.len() {
         let end = at + plain_len(&inside[at..]);
-        say(std::str::from_utf8(&inside[at..end]).unwrap_or_default());
+        say(std::str::from_utf8(&inside[at..end]).unwrap_or_default(), at..end);
         at = end;
         if at < inside.len() {
-            // What no checked string has stands for itself.
-            let (c, len) = unescape(&inside[at..]).unwrap_or((char::REPLACEMENT_CHARACTER, 1));
-            say(c.encode_utf8(&mut [0; 4]));
+            let (c, len) = character(&inside[at..]);
+            say(c.encode_utf8(&mut [0; 4]), at..at + len);
             at += len;
         }
     }
+}
+
+/// What isn't plain at the start of `inside`: an escape, or what no checked string has, which stands for nothing.
+fn character(inside: &[u8]) -> (char, usize) {
+    let len = match inside {
+        [b'\\', b'u', ..] => 6,
+        [b'\\', ..] => 2,
+        _ => return (char::REPLACEMENT_CHARACTER, 1),
+    };
+    unescape(inside).unwrap_or((char::REPLACEMENT_CHARACTER, len.min(inside.len())))
 }
 
 /// Pushes what `inside` stands for, up to about `budget` bytes of it; how many bytes of it were read.
@@ -106,9 +117,9 @@ fn push_some(inside: &[u8], budget: usize, known: &Knowledge, scan: &mut Scan) -
         scan.push(std::str::from_utf8(&inside[at..end]).unwrap_or_default(), known);
         at = end;
         if inside.get(at) == Some(&b'\\') {
-            let (c, len) = unescape(&inside[at..]).unwrap_or((char::REPLACEMENT_CHARACTER, 2));
+            let (c, len) = character(&inside[at..]);
             scan.push(c.encode_utf8(&mut [0; 4]), known);
-            at = (at + len).min(inside.len());
+            at += len;
         } else if end == at && plain == 0 {
             // No checked string has a quote or a control in it.
             at += 1;

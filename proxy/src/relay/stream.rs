@@ -44,9 +44,10 @@ pub(super) async fn pass(
     loop {
         let mut went = course.run(&mut events, &mut body, &mut hearing, answer.read_ns, &heading.meters, company);
         if went.is_ok() && more == More::No {
+            let written = body.len();
             went = course.end(&events.bytes, heading.client, &mut body, company.record);
             if let (Ok(()), Some(hearing)) = (&went, &mut hearing) {
-                went = hearing.end();
+                went = hear(hearing, &mut body, written, End::Over);
             }
         }
         match &went {
@@ -147,10 +148,8 @@ impl Course {
                 }
             }
             if let Some(hearing) = hearing
-                && let Err(fault) = hear(hearing, &event, self.has_come_to())
+                && let Err(fault) = hear(hearing, body, written, self.has_come_to())
             {
-                // The event that says too much doesn't pass.
-                body.truncate(written);
                 went = Err(fault);
                 break;
             }
@@ -241,14 +240,14 @@ impl Course {
     }
 }
 
-/// Has an event judged; with the last one, everything.
-fn hear(hearing: &mut Hearing<'_>, event: &Event<'_>, come_to: End) -> Result<(), Fault> {
-    if let Some(data) = &event.data {
-        hearing.event(data)?;
-    }
+/// Has the events judged that stand in `body` from `written` on; with the last one, everything. What says too much doesn't
+/// pass.
+fn hear(hearing: &mut Hearing<'_>, body: &mut Vec<u8>, written: usize, come_to: End) -> Result<(), Fault> {
+    hearing.pass(body, written)?;
     match come_to {
-        End::Open => Ok(()),
-        End::Stopped | End::Over | End::Failed => hearing.end(),
+        // Of several choices, others may go on.
+        End::Open | End::Stopped => Ok(()),
+        End::Over | End::Failed => hearing.end(body).inspect_err(|_| body.truncate(written)),
     }
 }
 

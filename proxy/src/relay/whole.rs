@@ -25,7 +25,7 @@ pub(super) async fn pass(
     hearing: Option<&mut Hearing<'_>>,
     company: &mut Company<'_>,
 ) -> Result<Option<Fault>, Fault> {
-    let framing = match (answer.status(), answer.length()) {
+    let mut framing = match (answer.status(), answer.length()) {
         (204 | 304, _) => Framing::Nothing,
         (_, Some(length)) => Framing::Length(length),
         (_, None) => heading.framing_of_unknown_length(),
@@ -42,8 +42,12 @@ pub(super) async fn pass(
         let judged = match read_whole(answer, &mut payload, more, company).await {
             Ok(()) => {
                 more = More::No;
-                hearing.answer(&payload);
-                hearing.end()
+                let judged = hearing.answer(&mut payload);
+                if let Framing::Length(length) = &mut framing {
+                    // Something may have been taken out.
+                    *length = payload.len() as u64;
+                }
+                judged
             }
             // More than may be held: the rest passes unseen, if it may.
             Err(fault) if fault.kind == Kind::AnswerTooLarge => {
@@ -130,8 +134,7 @@ pub(super) async fn translate(
             company.record.vendor_says_model(model);
         }
         if let Some(hearing) = hearing {
-            hearing.answer(&body);
-            let judged = hearing.end();
+            let judged = hearing.answer(&mut body);
             company.heard(Some(hearing));
             judged?;
         }

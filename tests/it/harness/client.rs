@@ -331,7 +331,13 @@ impl Client {
 
     fn fill(&mut self) -> io::Result<usize> {
         let mut room = [0; 16 * 1024];
-        let came = self.stream.read(&mut room)?;
+        // A read with a timeout is interrupted when the process has been stopped and goes on.
+        let came = loop {
+            match self.stream.read(&mut room) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                end => break end?,
+            }
+        };
         self.inbox.extend_from_slice(&room[..came]);
         Ok(came)
     }

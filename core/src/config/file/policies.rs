@@ -86,7 +86,7 @@ impl Walk<'_> {
         // Of an unknown type, nobody knows the config.
         let kind = kind?;
         if action == Some(Action::Redact) {
-            self.redaction(at, kind, on);
+            self.redaction(at, kind);
         }
         if kind == Type::External
             && on != Some(On::Request)
@@ -114,19 +114,13 @@ impl Walk<'_> {
         Some(Policy { name: name?.into(), action: action?, on: on?, applies_to: applies_to?, mode, rule })
     }
 
-    /// What is taken out has a place of its own, and an answer that has begun can't be changed.
-    fn redaction(&mut self, at: &At<'_, '_>, kind: Type, on: Option<On>) {
+    /// Only what has a place of its own can be taken out.
+    fn redaction(&mut self, at: &At<'_, '_>, kind: Type) {
         if kind != Type::Pii
             && let Some(action) = at.get("action")
         {
             self.say(Code::NotAvailable, &action, "only a policy of type pii can redact").suggestion =
                 Some("write action: flag or action: block".to_owned());
-        }
-        if on != Some(On::Request)
-            && let Some(on) = at.get("on")
-        {
-            self.say(Code::NotAvailable, &on, "answers can be flagged and blocked, not redacted").suggestion =
-                Some("write on: request, and a second policy for answers".to_owned());
         }
     }
 
