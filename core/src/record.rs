@@ -272,6 +272,12 @@ impl Record {
         self.event.usage_source = UsageSource::Provider;
     }
 
+    /// What the client was told of an answer of which its vendor said nothing: a count of ours.
+    pub fn estimates_usage(&mut self, usage: Usage) {
+        self.event.usage = usage;
+        self.event.usage_source = UsageSource::Estimated;
+    }
+
     /// How many words the model was asked with at least; to be told of an answer that was cut off, see
     /// [`Usage::at_least`].
     pub fn asked_with(&mut self, words: u64) {

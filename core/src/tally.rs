@@ -27,7 +27,8 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// What an answer that was cut off has cost at least, of what the vendor had said of it until then.
+    /// What an answer that was cut off has cost at least, of what the vendor had said of it until then; or one of which
+    /// the vendor says nothing.
     ///
     /// `content_events` is how many events of its stream brought a piece of the answer: each piece is at least one token,
     /// for vendors send none before it is whole. `prompt_words` is [`words`] of the request. Nothing is lowered, so a
@@ -63,8 +64,8 @@ pub enum UsageSource {
     Provider,
     /// What the vendor had said when the answer was cut off, raised to what had come of it by then.
     Partial,
-    /// The answer was cut off before the vendor had said anything: a lower bound that we counted, see
-    /// [`Usage::at_least`].
+    /// The answer was cut off before the vendor had said anything, or was translated and the vendor says nothing of it at
+    /// all: a lower bound that we counted, see [`Usage::at_least`].
     Estimated,
     /// Nothing is known; every count is zero.
     #[default]

@@ -302,7 +302,8 @@ def openai_whole(blocks, stop, told, quirk):
         del message["refusal"], message["annotations"]
         for call in calls:
             del call["type"]
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": FINISH[stop]}
+    finish = "" if quirk == "no reason" else FINISH[stop]
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     answer = {
         "id": "chatcmpl-vendor",
         "object": "chat.completion",
@@ -339,6 +340,10 @@ def openai_events(blocks, stop, told, quirk, wants_usage, dice):
         else {"role": "assistant", "content": "", "refusal": None}
     )
     index = 0
+    if quirk == "whole calls":
+        # As Gemini has it: all of a call in one piece, all at index 0, and no id.
+        calls = [block for block in blocks if block[0] == "call"]
+        blocks = [block for block in blocks if block[0] != "call"]
     for block in blocks:
         if block[0] == "text":
             for piece in pieces(block[1], dice):
@@ -349,11 +354,15 @@ def openai_events(blocks, stop, told, quirk, wants_usage, dice):
         elif block[0] == "call":
             _, id, name, args = block
             arguments = json.dumps(args) if args else ""
-            first = {"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}
+            nth = 0 if quirk == "index 0" else index
+            first = {"index": nth, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}
             yield event({"tool_calls": [first]})
             for piece in pieces(arguments, dice):
-                yield event({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+                yield event({"tool_calls": [{"index": nth, "function": {"arguments": piece}}]})
             index += 1
+    for _, _, name, args in calls if quirk == "whole calls" else []:
+        function = {"name": name, "arguments": json.dumps(args)}
+        yield event({"tool_calls": [{"index": 0, "id": "", "type": "function", "function": function}]})
     finish = {"finish word": "eos"}.get(quirk, FINISH[stop])
     if quirk == "usage on finish":
         last = {
@@ -425,6 +434,7 @@ def anthropic_events(blocks, stop, told, quirk, dice):
         yield event("content_block_start", index=1, content_block=found)
         yield event("content_block_stop", index=1)
         first = 2
+    pending = []
     for index, block in enumerate(blocks, first):
         begun = anthropic_block(block)
         deltas = []
@@ -441,9 +451,14 @@ def anthropic_events(blocks, stop, told, quirk, dice):
                 parts = ["", *pieces(json.dumps(block[3]), dice)] if block[3] else [""]
                 deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in parts]
         yield event("content_block_start", index=index, content_block=begun)
-        for delta in deltas:
-            yield event("content_block_delta", index=index, delta=delta)
-        yield event("content_block_stop", index=index)
+        rest = [event("content_block_delta", index=index, delta=delta) for delta in deltas]
+        rest.append(event("content_block_stop", index=index))
+        if quirk == "interleaved":
+            pending.append(rest)
+        else:
+            yield from rest
+    while any(pending):
+        yield dice.choice([rest for rest in pending if rest]).pop(0)
     yield event(
         "message_delta", delta={"stop_reason": STOP[stop], "stop_sequence": None}, usage={"output_tokens": OUTPUT}
     )
@@ -509,6 +524,8 @@ class Handler(BaseHTTPRequestHandler):
         if end:
             return self.break_off(anthropic, events[: len(events) // 2], end[1])
         body = "".join(events)
+        if quirk == "mark":
+            body = "\ufeff" + body
         if quirk == "other lines":
             body = body.replace("\n", "\r\n").replace("data: ", "data:")
         self.stream(body.encode(), True)

@@ -174,12 +174,20 @@ pub struct Wanted {
     pub functions: bool,
     /// The client asked the model to think, and takes what it thought.
     pub thinking: bool,
+    /// Words of the request, where the vendor of a stream isn't asked for its usage and may say nothing of it.
+    pub prompt_words: u64,
 }
 
 impl Wanted {
     /// As a whole, with nothing special about it.
-    pub const WHOLE: Self =
-        Self { stream: false, stream_usage: false, json_tool: false, functions: false, thinking: false };
+    pub const WHOLE: Self = Self {
+        stream: false,
+        stream_usage: false,
+        json_tool: false,
+        functions: false,
+        thinking: false,
+        prompt_words: 0,
+    };
 }
 
 /// One message of a conversation.

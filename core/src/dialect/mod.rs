@@ -36,7 +36,7 @@ use crate::config::plan::{Provider, StreamUsage};
 use crate::fault::{Fault, Kind, Phase};
 use crate::json::{Scratch, Span, Value, scan};
 use crate::sse::Event;
-use crate::tally::{Usage, UsageSource};
+use crate::tally::{Usage, UsageSource, words};
 use chat::Delta;
 
 /// The status of an error that comes within a stream: the answer had begun well.
@@ -151,6 +151,10 @@ pub fn translate_request(
         Crossing::AnthropicToOpenAi => {
             let mut chat = anthropic::read_request(value)?;
             let settled = openai::fit(&mut chat, recipient)?;
+            if chat.wanted.stream && recipient.stream_usage == StreamUsage::Leave {
+                let said = ["system", "messages", "tools"].into_iter().filter_map(|name| value.get(name));
+                chat.wanted.prompt_words = said.map(words).sum();
+            }
             openai::write_request(&chat, &settled, recipient.model, out);
             Ok(Translated { wanted: chat.wanted, report: chat.report })
         }
@@ -213,6 +217,10 @@ pub fn translate_error(crossing: Crossing, status: u16, body: &[u8], out: &mut V
 pub struct Translator {
     pair: Pair,
     scratch: Scratch,
+    /// As in [`Wanted`].
+    prompt_words: u64,
+    /// Events that brought a piece of the answer.
+    content_events: u64,
 }
 
 /// Who reads, and who writes.
@@ -267,7 +275,7 @@ impl Translator {
                 Pair::AnthropicToOpenAi(openai::Reader::new(wanted), anthropic::Writer::new(naming, wanted))
             }
         };
-        Self { pair, scratch: Scratch::default() }
+        Self { pair, scratch: Scratch::default(), prompt_words: wanted.prompt_words, content_events: 0 }
     }
 
     /// Appends to `out` what `event` is in the client's language: whole events, often one, sometimes none.
@@ -292,9 +300,11 @@ impl Translator {
                 }
             }
             Pair::AnthropicToOpenAi(reader, writer) => {
+                let (words, before) = (self.prompt_words, self.content_events);
                 let mut say = |delta: Delta<'_>, reader: &openai::Reader| {
                     heard.hear(&delta);
-                    writer.write(&delta, &reader.usage().0, out);
+                    let events = before + u64::from(heard.note.content);
+                    writer.write(&delta, &counted(reader, words, events).0, out);
                 };
                 match data {
                     Some(data) => reader.read(data, scratch, &mut say),
@@ -313,7 +323,10 @@ impl Translator {
                 Err(fault)
             }
             (Ok(()), Some(fault)) => Err(fault),
-            (Ok(()), None) => Ok(heard.note),
+            (Ok(()), None) => {
+                self.content_events += u64::from(heard.note.content);
+                Ok(heard.note)
+            }
         }
     }
 
@@ -323,7 +336,8 @@ impl Translator {
     /// A vendor of OpenAI's language that doesn't send `[DONE]` has said all with its `finish_reason`.
     pub fn conclude(&mut self, out: &mut Vec<u8>) -> bool {
         if let Pair::AnthropicToOpenAi(reader, writer) = &mut self.pair {
-            reader.conclude(&mut |delta, reader| writer.write(&delta, &reader.usage().0, out));
+            let (words, events) = (self.prompt_words, self.content_events);
+            reader.conclude(&mut |delta, reader| writer.write(&delta, &counted(reader, words, events).0, out));
         }
         self.is_finished()
     }
@@ -336,10 +350,14 @@ impl Translator {
         }
     }
 
-    /// What the vendor has said of usage up to now: `Partial` until it has said why it stopped.
+    /// What the vendor has said of usage up to now: `Partial` until it has said why it stopped. `Estimated` is what a
+    /// client of Anthropic's was told at the end, where the vendor of its whole answer said nothing.
     pub fn usage(&self) -> (Usage, UsageSource) {
         match &self.pair {
             Pair::OpenAiToAnthropic(reader, _) => reader.usage(),
+            Pair::AnthropicToOpenAi(reader, _) if reader.is_over() => {
+                counted(reader, self.prompt_words, self.content_events)
+            }
             Pair::AnthropicToOpenAi(reader, _) => reader.usage(),
         }
     }
@@ -358,6 +376,13 @@ impl Translator {
             Pair::AnthropicToOpenAi(..) => Dialect::Anthropic,
         }
     }
+}
+
+/// What the vendor says of usage, or else the least that it can have been: a client of Anthropic's takes zeros for the
+/// truth.
+fn counted(reader: &openai::Reader, prompt_words: u64, content_events: u64) -> (Usage, UsageSource) {
+    let (usage, source) = reader.usage();
+    usage.at_least(source, prompt_words, content_events)
 }
 
 /// Reads the `usage` object of a vendor's answer, as [`Watch`](crate::json::Watch) captured it; none if it isn't one.

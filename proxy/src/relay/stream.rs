@@ -234,8 +234,10 @@ impl Course {
         if let Some(model) = model {
             record.vendor_says_model(model);
         }
-        if source != UsageSource::None {
-            record.vendor_says_usage(usage);
+        match source {
+            UsageSource::Provider | UsageSource::Partial => record.vendor_says_usage(usage),
+            UsageSource::Estimated => record.estimates_usage(usage),
+            UsageSource::None => {}
         }
     }
 }

@@ -231,6 +231,8 @@ QUIRKS = [
     "finish word",
     "usage on finish",
     "other lines",
+    "mark",
+    "no reason",
 ]
 
 
@@ -240,6 +242,25 @@ def test_what_odd_vendors_say_is_translated(client, quirk):
     assert text_of(client.messages.create(**ask)) == "it all the same"
     with client.messages.stream(**ask) as stream:
         assert text_of(stream.get_final_message()) == "it all the same"
+
+
+@pytest.mark.parametrize("quirk", ["index 0", "whole calls"])
+def test_calls_that_a_vendor_does_not_tell_apart_are_told_apart(client, quirk):
+    text = f"weather in Paris and Rome and Oslo? quirk {quirk}"
+    with client.messages.stream(model="compatible", max_tokens=99, messages=user(text), tools=[WEATHER]) as stream:
+        calls = [block for block in stream.get_final_message().content if block.type == "tool_use"]
+    assert [call.input for call in calls] == [{"city": city} for city in ["Paris", "Rome", "Oslo"]]
+    assert len({call.id for call in calls}) == 3
+
+
+def test_a_vendor_that_says_nothing_of_usage_is_counted_at_least(client, gateway):
+    ask = dict(model="compatible", max_tokens=99, messages=user("quirk no usage. Say it all the same"))
+    with client.messages.stream(**ask) as stream:
+        usage = stream.get_final_message().usage
+        request_id = stream.response.headers["x-request-id"]
+    assert usage.input_tokens >= 8 and usage.output_tokens >= 3
+    [event] = gateway.decisions(request_id)
+    assert (event["usage_source"], event["tokens"]) == ("estimated", usage.input_tokens + usage.output_tokens)
 
 
 def test_a_call_without_its_type_is_a_call(client):

@@ -295,7 +295,16 @@ def test_what_odd_vendors_say_passes(client, quirk):
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "it all the same"
 
 
-@pytest.mark.parametrize("quirk", ["pings", "no deltas", "own tools", "other lines"])
+def test_blocks_that_anthropic_interleaves_are_put_together(client):
+    ask = dict(model="anthropic", messages=user("weather in Paris, Rome and Oslo? quirk interleaved"), tools=[WEATHER])
+    with client.chat.completions.stream(**ask) as stream:
+        message = stream.get_final_completion().choices[0].message
+    assert message.content == "I'll look. "
+    calls = [json.loads(call.function.arguments) for call in message.tool_calls]
+    assert calls == [{"city": city} for city in ["Paris", "Rome", "Oslo"]]
+
+
+@pytest.mark.parametrize("quirk", ["pings", "no deltas", "own tools", "other lines", "mark", "interleaved"])
 def test_what_anthropic_says_oddly_is_translated(client, quirk):
     ask = dict(model="anthropic", messages=user(f"what time is it? quirk {quirk}"), tools=[CLOCK])
     with client.chat.completions.stream(**ask) as stream:

@@ -46,7 +46,7 @@
 //! | `reasoning_content`, `reasoning`, Mistral's `thinking` pieces | carried as a `thinking` block without signature to a client that asked to think; else lost |
 //! | `tool_calls` | carried, ids kept, or made where there are none; arguments as an object, those that were cut off with the answer as `{}` |
 //! | `finish_reason` | `stop` is `end_turn`, or `tool_use` beside calls; `length` is `max_tokens`; `tool_calls` is `tool_use`; `content_filter` is `refusal`; none in a whole answer is `end_turn`; which stop sequence it was is not said |
-//! | `usage` | carried; `total_tokens` has no place; zeros where the vendor says nothing, since clients insist on numbers |
+//! | `usage` | carried; `total_tokens` has no place; clients insist on it: where the vendor says nothing, zeros of a whole answer, and of a stream what we count at least (pieces of the answer, words of the request), which the event calls `estimated` |
 //! | `service_tier` | carried as the usage's |
 //! | `logprobs`, `annotations`, `system_fingerprint`, further choices' judgements, what compatible vendors add | lost: Anthropic's answer has no place for them |
 //! | `audio`, `function_call`, a second choice, an unknown part or reason | not understood |

@@ -79,6 +79,22 @@ fn what_the_client_wants_is_told() {
 }
 
 #[test]
+fn the_words_of_a_request_are_counted_where_the_vendor_is_not_asked_for_its_usage() {
+    let body = |stream: bool| {
+        format!(
+            r#"{{"max_tokens":9,"stream":{stream},"system":"Be brief.","messages":[{{"role":"user","content":"Hi there"}}]}}"#
+        )
+    };
+    let leaving = Recipient { stream_usage: StreamUsage::Leave, ..recipient(CROSSINGS[1], "m") };
+    // The roles are words, too: a vendor's template says them.
+    for (recipient, stream, words) in [(leaving, true, 5), (leaving, false, 0), (recipient(CROSSINGS[1], "m"), true, 0)]
+    {
+        let (_, translated) = request(CROSSINGS[1], &recipient, &body(stream)).expect("a request");
+        assert_eq!(translated.wanted.prompt_words, words);
+    }
+}
+
+#[test]
 fn a_translation_is_the_same_every_time() {
     // What a vendor caches is found again only if every byte is the same.
     for crossing in CROSSINGS {

@@ -364,7 +364,8 @@ fn a_client_that_did_not_ask_gets_no_thoughts() {
 #[test]
 fn a_stream_without_its_last_word_is_whole_once_the_model_has_stopped() {
     // Data, what is said at the connection's end, and whether the answer is whole then.
-    let no_usage = USAGE.replace(":10", ":0").replace(":7", ":0").replace(":15", ":0");
+    // The vendor said nothing of it: one piece came.
+    let no_usage = USAGE.replace(":10", ":0").replace(":7", ":0").replace(":15", ":1");
     let hi = openai(r#"{"content":"a"}"#);
     let cases: [(&[&str], String, bool); 4] = [
         (&[], String::new(), false),
@@ -386,6 +387,28 @@ fn a_stream_without_its_last_word_is_whole_once_the_model_has_stopped() {
         assert!(!translator.conclude(&mut out) && out.is_empty(), "after {cut} events");
         assert!(!texts.concat().contains("[DONE]"), "after {cut} events");
     }
+}
+
+#[test]
+fn a_vendor_that_says_nothing_of_usage_is_counted_at_least() {
+    let wanted = Wanted { prompt_words: 4, ..STREAMED };
+    let pieces = [openai(r#"{"content":"a"}"#), openai(r#"{"content":"b"}"#), openai("{}"), openai_stop("stop")];
+    let mut data: Vec<&str> = pieces.iter().map(String::as_str).collect();
+    data.push("[DONE]");
+    let mut counting = translator(TO_ANTHROPIC, wanted);
+    let (texts, _, _) = stream(&mut counting, &data[..4]);
+    assert_eq!(counting.usage(), (Usage::default(), UsageSource::None), "it may yet say something: {texts:?}");
+    let (texts, _, _) = stream(&mut counting, &data[4..]);
+    let usage =
+        r#""usage":{"input_tokens":4,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":2}"#;
+    assert!(texts[0].contains(usage), "{texts:?}");
+    let (usage, source) = counting.usage();
+    assert_eq!((usage.prompt_tokens, usage.completion_tokens, usage.total_tokens), (4, 2, 6));
+    assert_eq!(source, UsageSource::Estimated);
+    // Of an answer without a piece nothing is known.
+    let mut silent = translator(TO_ANTHROPIC, wanted);
+    stream(&mut silent, &[&openai("{}"), &openai_stop("stop"), "[DONE]"]);
+    assert_eq!(silent.usage().1, UsageSource::None);
 }
 
 #[test]
