@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Holds the translation of requests and answers against an independent translator: LiteLLM's, as a library.
+"""Holds the translation of requests against an independent translator: LiteLLM's, as a library.
 
     python3 -m venv target/litellm && target/litellm/bin/pip install litellm==1.110.2
     cargo build --release -p kt-core --example translate
     KT_CORPUS=… target/litellm/bin/python tests/other_translator.py target/release/examples/translate
 
-What both translate has to say the same: system, turns, calls, results, tools and the choice of them. Ways in which the two
-differ on purpose are listed below with their reason; anything else fails.
+Recorded requests in either language are translated by both, and what comes out has to say the same: system, turns, calls,
+results, tools, the choice of them and stop sequences. Each is also sent on a round trip, there by kt and back by LiteLLM, and
+has to come back as it was, so that two mistakes of one translator that cancel out show. Ways in which the two differ on
+purpose are listed below with their reason; anything else fails.
 """
 
 import copy
@@ -20,16 +22,17 @@ from pathlib import Path
 # Importing it would fetch a list of prices otherwise: nothing here leaves this machine.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 from litellm.llms.anthropic.chat.transformation import AnthropicConfig  # noqa: E402
+from litellm.llms.anthropic.messages.adapters.transformation import LiteLLMAnthropicMessagesAdapter  # noqa: E402
 
 # What LiteLLM has a model say that called a tool with an empty text beside it.
 PLACEHOLDER = "[System: Empty message content sanitised to satisfy protocol]"
 
-# Fewer than this means that the comparison itself is broken.
+# Fewer than this, in any of the four comparisons, means that the comparison itself is broken.
 ALIKE_MIN = 300
 
 
-def litellm_request(body):
-    """What LiteLLM would send to Anthropic."""
+def to_anthropic(body):
+    """What LiteLLM would send to Anthropic for a client of OpenAI's."""
     config = AnthropicConfig()
     body = copy.deepcopy(body)
     messages = body.pop("messages")
@@ -40,58 +43,124 @@ def litellm_request(body):
     return config.transform_request(model, messages, mapped, {}, {})
 
 
+def to_openai(body):
+    """What LiteLLM would send to OpenAI for a client of Anthropic's."""
+    request, _ = LiteLLMAnthropicMessagesAdapter().translate_anthropic_to_openai(
+        copy.deepcopy(body), custom_llm_provider="openai"
+    )
+    return json.loads(json.dumps(request))
+
+
 def texts(content):
     if isinstance(content, str):
         return [content] if content.strip() else []
     return [part["text"] for part in content or [] if part.get("type") == "text" and part["text"].strip()]
 
 
-def neutral(request):
+def say(turns, role, items):
+    """Appends to what `role` says; turns of one role are one, and so are texts that follow each other."""
+    if items and not (turns and turns[-1][0] == role):
+        turns.append((role, []))
+    for item in items:
+        said = turns[-1][1]
+        if item[0] == "text" and said and said[-1][0] == "text":
+            item = ("text", said.pop()[1] + item[1])
+        said.append(item)
+
+
+def said(text):
+    # White space is where one puts texts together and the other doesn't.
+    return [("text", "".join(text.split()))] if text.strip() else []
+
+
+def call(id, name, arguments):
+    return ("call", id, name, json.dumps(arguments, sort_keys=True))
+
+
+def of_anthropic(request):
     """What a request in Anthropic's language says, whichever of its spellings it uses."""
-    turns = []
+    turns, system = [], texts(request.get("system"))
     for message in request["messages"]:
-        items = []
-        content = message["content"]
+        items, content = [], message["content"]
         for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
             kind = block["type"]
-            if kind == "text" and block["text"] == PLACEHOLDER:
-                continue
-            if kind == "text" and block["text"].strip():
-                items.append(("text", block["text"].rstrip()))
+            if kind == "text" and block["text"] != PLACEHOLDER:
+                items.extend(said(block["text"]))
             elif kind == "tool_use":
-                items.append(("call", block["id"], block["name"], json.dumps(block["input"], sort_keys=True)))
+                items.append(call(block["id"], block["name"], block["input"]))
             elif kind == "tool_result":
                 items.append(("result", block["tool_use_id"], "".join(texts(block.get("content")))))
             elif kind in ("image", "document"):
                 source = block["source"]
                 items.append(("media", source.get("data") or source.get("url")))
-        # Anthropic reads turns of one role as one.
-        if turns and turns[-1][0] == message["role"]:
-            turns[-1][1].extend(items)
-        elif items:
-            turns.append((message["role"], items))
+        if message["role"] == "system":
+            system.extend(text for _, text in items)
+        else:
+            say(turns, message["role"], items)
     tools = [(tool["name"], tool.get("description") or "", schema(tool["input_schema"])) for tool in request.get("tools", [])]
     choice = request.get("tool_choice") or {"type": "auto"}
     return {
-        "system": texts(request.get("system")),
+        "system": ["".join(text.split()) for text in system],
         "turns": turns,
         "tools": tools,
-        "choice": choice.get("name") or choice["type"],
+        "choice": choice.get("name") or {"any": "required"}.get(choice["type"], choice["type"]),
         "stop": request.get("stop_sequences") or [],
+    }
+
+
+def of_openai(request):
+    """The same of one in OpenAI's language."""
+    turns, system = [], []
+    for message in request["messages"]:
+        role, content = message["role"], message.get("content")
+        if role in ("system", "developer"):
+            system.extend("".join(text.split()) for text in texts(content))
+        elif role == "tool":
+            say(turns, "user", [("result", message["tool_call_id"], "".join(texts(content)))])
+        else:
+            items = []
+            for part in [{"type": "text", "text": content}] if isinstance(content, str) else content or []:
+                if part["type"] == "text" and part["text"] != PLACEHOLDER:
+                    items.extend(said(part["text"]))
+                elif part["type"] == "image_url":
+                    url = part["image_url"] if isinstance(part["image_url"], str) else part["image_url"]["url"]
+                    items.append(("media", url.split(";base64,")[-1]))
+                elif part["type"] == "file":
+                    items.append(("media", (part["file"].get("file_data") or "").split(";base64,")[-1]))
+            for made in message.get("tool_calls") or []:
+                function = made["function"]
+                items.append(call(made["id"], function["name"], json.loads(function["arguments"] or "{}")))
+            say(turns, role, items)
+    functions = [tool["function"] for tool in request.get("tools") or []]
+    choice = request.get("tool_choice") or "auto"
+    stop = request.get("stop") or []
+    return {
+        "system": system,
+        "turns": turns,
+        "tools": [(tool["name"], tool.get("description") or "", schema(tool.get("parameters") or {})) for tool in functions],
+        "choice": choice if isinstance(choice, str) else choice["function"]["name"],
+        "stop": [stop] if isinstance(stop, str) else stop,
     }
 
 
 def schema(value):
     value = dict(value)
-    value.pop("title", None)  # LiteLLM leaves it out
+    # LiteLLM leaves the first two out, and puts the third, which is the tool's, in here.
+    for name in ("title", "description", "defer_loading"):
+        value.pop(name, None)
     value.setdefault("type", "object")
     if not value.get("properties"):
         value.pop("properties", None)
     return json.dumps(value, sort_keys=True)
 
 
-def differs_on_purpose(body, ours):
-    """Why the two may differ on this request; none if they may not."""
+def parts(body):
+    lists = [message["content"] for message in body["messages"] if isinstance(message.get("content"), list)]
+    return [part for content in lists for part in content if isinstance(part, dict)]
+
+
+def openai_differs(body):
+    """Why the two may differ on a request in OpenAI's language; none if they may not."""
     roles = [message.get("role") for message in body["messages"]]
     spoken = [role for role in roles if role not in ("system", "developer")]
     if body.get("response_format"):
@@ -104,7 +173,7 @@ def differs_on_purpose(body, ours):
         return "a late system message"
     if not body.get("tools") and any(message.get("tool_calls") for message in body["messages"]):
         return "a history of tools without a list of them: LiteLLM adds one of its own"
-    if any(isinstance(part, dict) and part.get("type") == "file" for m in body["messages"] if isinstance(m.get("content"), list) for part in m["content"]):
+    if any(part.get("type") == "file" for part in parts(body)):
         return "files: LiteLLM fetches or renames them"
     if any(message.get("refusal") for message in body["messages"]):
         return "LiteLLM drops refusals"
@@ -113,41 +182,68 @@ def differs_on_purpose(body, ours):
     return None
 
 
-def main():
-    translate = sys.argv[1]
-    corpus = Path(os.environ["KT_CORPUS"]) / "provider-traffic"
+def anthropic_differs(body):
+    """The same of one in Anthropic's language."""
+    if any(message["role"] == "system" for message in body["messages"]):
+        return "a late system message: LiteLLM has the user say it"
+    results = [part for part in parts(body) if part.get("type") == "tool_result"]
+    inside = [part for result in results if isinstance(result.get("content"), list) for part in result["content"]]
+    if any(part.get("type") == "image" for part in inside):
+        return "a picture in a tool's result: the user shows it behind the result, LiteLLM leaves it where OpenAI takes none"
+    if any(part.get("type") == "document" for part in parts(body) + inside):
+        return "documents: LiteLLM leaves out those that are text"
+    return None
+
+
+def compare(translate, language, bodies):
+    """Translates all requests of one language, and sends them on a round trip. Returns whether all went well."""
+    by_kt, there, back, of_theirs, of_ours, differs = {
+        "openai": ("openai", to_anthropic, to_openai, of_anthropic, of_openai, openai_differs),
+        "anthropic": ("anthropic", to_openai, to_anthropic, of_openai, of_anthropic, anthropic_differs),
+    }[language]
     counts, failures = Counter(), []
-    for line in (corpus / "openai.chat.jsonl").open():
-        record = json.loads(line)
-        body = record.get("request_body")
-        if not isinstance(body, dict) or not body.get("messages"):
-            continue
-        done = subprocess.run([translate, "request", "openai"], input=json.dumps(body).encode(), capture_output=True)
+
+    def hold(what, id, ours, theirs):
+        try:
+            theirs = theirs()
+        except Exception as error:  # whatever another translator raises is its own affair
+            counts[f"{what}: refused by LiteLLM: {type(error).__name__}"] += 1
+            return
+        wrong = [name for name in ours if ours[name] != theirs[name]]
+        counts[f"{what}: alike"] += not wrong
+        for name in wrong:
+            failures.append(f"{what} {id} {name}:\n  kt      {ours[name]}\n  litellm {theirs[name]}")
+
+    for id, body in bodies:
+        done = subprocess.run([translate, "request", by_kt], input=json.dumps(body).encode(), capture_output=True)
         if done.returncode:
             counts["refused by kt"] += 1
             continue
-        ours = json.loads(done.stdout)
-        why = differs_on_purpose(body, ours)
+        why = differs(body)
         if why:
             counts[f"not compared: {why}"] += 1
             continue
-        try:
-            theirs = litellm_request(body)
-        except Exception as error:  # whatever another translator raises is its own affair
-            counts[f"refused by LiteLLM: {type(error).__name__}"] += 1
-            continue
-        ours, theirs = neutral(ours), neutral(theirs)
-        if ours == theirs:
-            counts["alike"] += 1
-        else:
-            field = next(name for name in ours if ours[name] != theirs[name])
-            failures.append(f"{record['id']} {field}:\n  kt      {ours[field]}\n  litellm {theirs[field]}")
+        request = json.loads(done.stdout)
+        hold("translated", id, of_theirs(request), lambda: of_theirs(there(body)))
+        hold("round trip", id, of_ours(body), lambda: of_ours(back(request)))
+    print(f"{len(bodies)} requests of {language}")
     for what, count in sorted(counts.items(), key=lambda item: -item[1]):
         print(f"{count:5} {what}")
     for failure in failures[:20]:
         print(failure[:1500])
     print(f"{len(failures)} differ")
-    sys.exit(bool(failures) or counts["alike"] < ALIKE_MIN)
+    return not failures and min(counts["translated: alike"], counts["round trip: alike"]) >= ALIKE_MIN
+
+
+def main():
+    corpus = Path(os.environ["KT_CORPUS"]) / "provider-traffic"
+    well = []
+    for language, file in [("openai", "openai.chat.jsonl"), ("anthropic", "anthropic.messages.jsonl")]:
+        records = map(json.loads, (corpus / file).open())
+        bodies = [(record["id"], record.get("request_body")) for record in records]
+        bodies = [(id, body) for id, body in bodies if isinstance(body, dict) and body.get("messages")]
+        well.append(compare(sys.argv[1], language, bodies))
+    sys.exit(not all(well))
 
 
 if __name__ == "__main__":

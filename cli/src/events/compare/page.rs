@@ -25,7 +25,8 @@ a.skip { position: absolute; left: -100rem; } a.skip:focus { position: static; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding: .25rem 0; }
 th, td { padding: .3rem .75rem .3rem 0; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-th[scope=row], th.word, td.word { text-align: left; } td.word:last-child { white-space: normal; min-width: 16rem; } tr.primary { font-weight: 600; }
+th[scope=row], th.word, td.word { text-align: left; } td.word { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
+td.word:last-child { min-width: 16rem; } tr.primary { font-weight: 600; }
 ul.alarms li { color: var(--alarm); } .key span { margin-right: 1.5rem; }
 figure { margin: 1rem 0 2rem; } svg { max-width: 100%; height: auto; } svg text { font-size: 12px; fill: var(--soft); }
 .grid { stroke: var(--rule); } .line { fill: none; stroke-width: 2; } .due { stroke-width: 1; opacity: .7; }
@@ -34,6 +35,7 @@ figure { margin: 1rem 0 2rem; } svg { max-width: 100%; height: auto; } svg text 
   stroke-dasharray: 12 4; } .arm5 { stroke: var(--c5); stroke-dasharray: 4 4; }
 .bar { fill: var(--ground); stroke-width: 2; } .key svg { width: 3rem; height: .75rem; }
 @media print { :root { --ground: #fff; --ink: #000; --soft: #333; } body { max-width: none; padding: 0; }
+  .scroll { overflow: visible; } table { font-size: .75rem; } th, td { white-space: normal; min-width: 0 !important; }
   figure, table { break-inside: avoid; } a.skip { display: none; } details::details-content { content-visibility: visible; } }
 ";
 
