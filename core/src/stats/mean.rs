@@ -2,10 +2,16 @@
 //!
 //! With a known bound of the values they hold for any distribution ([`bounded`]). Without one nothing can hold for any:
 //! one request in a million could cost a million. Then they hold as the number of requests grows ([`Moments`]), and say
-//! so.
+//! so. How large that number has to be hangs on the tails: while few large values make up the variance, the largest are
+//! yet to come, and there are no bounds.
 
 use super::evidence::{Looks, normal_bound};
 use super::interval::Interval;
+
+/// Fewest values of equal size that would spread a mean as much as these do, before it has bounds. In simulations of two to
+/// twenty thousand requests, bounds of 95 % at every look missed log-normal means with σ 2 in 14 % of experiments without
+/// this, in 6 % from 30 on, and in 1 % from 50 on; for σ 0.8 it is more from the first thousand on.
+const PEERS_MIN: f64 = 40.0;
 
 /// Mean and spread of one arm's values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +24,9 @@ pub struct Moments {
     pub variance: f64,
     /// How many independent requests they are worth.
     pub worth: f64,
+    /// How many independent values of equal size would spread it as much: the number of requests divided by their
+    /// kurtosis.
+    pub peers: f64,
 }
 
 impl Moments {
@@ -26,13 +35,20 @@ impl Moments {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n.max(1.0);
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        Self { n, mean, variance: effect * squares / (n * (n - 1.0).max(1.0)).max(1.0), worth: n / effect }
+        let fourths: f64 = values.iter().map(|value| (value - mean).powi(4)).sum();
+        // Equal values are all alike.
+        let peers = if fourths > 0.0 { squares.powi(2) / fourths } else { f64::INFINITY };
+        let variance = effect * squares / (n * (n - 1.0).max(1.0)).max(1.0);
+        Self { n, mean, variance, worth: n / effect, peers: peers / effect }
     }
 
     /// What is known of one arm's mean, for many requests.
     pub fn bounds(&self, alpha: f64, looks: Looks) -> Interval {
         if self.n < 2.0 {
             return Interval::unknown(0.0, f64::INFINITY);
+        }
+        if self.peers < PEERS_MIN {
+            return Interval { estimate: Some(self.mean), low: 0.0, high: f64::INFINITY };
         }
         let reach = normal_bound(looks.threshold(alpha), self.worth, looks) * self.variance.sqrt();
         Interval { estimate: Some(self.mean), low: self.mean - reach, high: self.mean + reach }
@@ -53,7 +69,7 @@ pub fn ratio(arm: &Moments, baseline: &Moments, alpha: f64, looks: Looks) -> Int
     let root = (middle * middle - leading * constant).max(0.0).sqrt();
     let estimate = Some(arm.mean / baseline.mean);
     // The divisor may be zero, or nearly: there is no upper bound.
-    if leading <= 0.0 {
+    if leading <= 0.0 || arm.peers.min(baseline.peers) < PEERS_MIN {
         return Interval { estimate, low: 0.0, high: f64::INFINITY };
     }
     Interval { estimate, low: ((middle - root) / leading).max(0.0), high: (middle + root) / leading }
