@@ -103,7 +103,10 @@ async fn admit(
     let limits = &serving.plan().limits;
     let request_id = request.own_id().map_or_else(|| worker.draw_request_id(), Into::into);
     let events = &serving.plan().events;
-    let slot = worker.reserve(events.when_full);
+    let slot = match worker.reserve() {
+        Some(slot) => Some(slot),
+        None => worker.await_slot(events.when_full).await,
+    };
     client.hold_back(slot.is_some() && events.durability == Durability::Synced);
     if slot.is_none() && events.when_full == WhenFull::Shed {
         // The one request without a record of its own: it is counted in the log's next `gap`.

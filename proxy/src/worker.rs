@@ -16,7 +16,7 @@ use kt_core::config::plan::{Arm, Durability, Group, Plan, Strategy, Target};
 use kt_core::event::{Event, Method, WhenFull};
 use kt_core::fault::Fault;
 use kt_core::json::Scratch;
-use kt_core::limits::{DRAIN_MS, EVENT_SYNC_WAIT_MS};
+use kt_core::limits::{DRAIN_MS, EVENT_SLOT_WAIT_MS, EVENT_SYNC_WAIT_MS};
 use kt_core::policy::{FailMode, Scan};
 use kt_core::record::Record;
 use kt_core::route::{self, Chooser, Drawer, Load, Outcome, Route, Selection, Unit};
@@ -50,6 +50,8 @@ const GIVE_UP_PAUSE: Duration = Duration::from_millis(1);
 const OWN_DESCRIPTORS: usize = 8;
 /// Between two slices of a copy of the numbers.
 const READ_PAUSE: Duration = Duration::from_millis(1);
+/// How often a request that waits for room in the log looks whether there is some.
+const SLOT_LOOK: Duration = Duration::from_millis(1);
 /// How often a drain looks whether everything has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
 /// What a connection that was queued when the drain began is given to send its request.
@@ -83,6 +85,8 @@ pub struct Worker {
     quill: RefCell<Option<Quill>>,
     /// Answers that wait for their records to be on the disk.
     waiting: RefCell<Vec<(u64, Waker)>>,
+    /// Since when requests have found no room in the log, ns; none while they do.
+    slotless_since_ns: Cell<Option<u64>>,
     /// When it was last said that the log has no room, ns.
     complained_ns: Cell<Option<u64>>,
     meters: Meters,
@@ -278,6 +282,7 @@ impl Worker {
             lanes: RefCell::default(),
             quill: RefCell::new(Some(quill)),
             waiting: RefCell::default(),
+            slotless_since_ns: Cell::new(None),
             complained_ns: Cell::new(None),
             meters: Meters::new(core, minutes),
             dice: RefCell::new(fastrand::Rng::with_seed(seed)),
@@ -372,22 +377,37 @@ impl Worker {
         self.meters_of(serving, selection.group, selection.arm).clone()
     }
 
-    /// Takes room for a record in the log. There may be none: then the request is counted in a gap, and `when_full` is
-    /// what it is to be done with.
-    pub fn reserve(self: &Rc<Self>, when_full: WhenFull) -> Option<Slot> {
-        let mut quill = self.quill.borrow_mut();
-        let quill = quill.as_mut()?;
-        let slot = quill.reserve();
-        if slot.is_none() {
-            let now = self.now_ns();
-            match when_full {
-                WhenFull::Shed => count(&self.counters.shed),
-                WhenFull::Drop => {}
+    /// Takes room for a record in the log, if there is some at once.
+    pub fn reserve(&self) -> Option<Slot> {
+        let slot = self.quill.borrow_mut().as_mut()?.reserve()?;
+        self.slotless_since_ns.set(None);
+        Some(slot)
+    }
+
+    /// Takes room for a record in the log as soon as there is some: a writer that is merely behind gets its turn while
+    /// requests wait. If it stays behind, or the disk has no room, there is none: then the request is counted in a gap,
+    /// and `when_full` is what it is to be done with.
+    pub async fn await_slot(self: &Rc<Self>, when_full: WhenFull) -> Option<Slot> {
+        let since = self.slotless_since_ns.get().unwrap_or_else(|| self.now_ns());
+        self.slotless_since_ns.set(Some(since));
+        let may_wait = || {
+            let behind = self.quill.borrow().as_ref().is_some_and(Quill::is_behind);
+            behind && self.now_ns().saturating_sub(since) < EVENT_SLOT_WAIT_MS * 1_000_000
+        };
+        while may_wait() {
+            rt::sleep(SLOT_LOOK).await;
+            if let Some(slot) = self.reserve() {
+                return Some(slot);
             }
-            self.flush_later(quill.count_gap(now, when_full));
-            self.complain(when_full, now);
         }
-        slot
+        let now = self.now_ns();
+        if when_full == WhenFull::Shed {
+            count(&self.counters.shed);
+        }
+        let push = self.quill.borrow_mut().as_mut()?.count_gap(now, when_full);
+        self.flush_later(push);
+        self.complain(when_full, now);
+        None
     }
 
     /// Says once a second that the log has no room.

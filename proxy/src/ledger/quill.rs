@@ -74,6 +74,11 @@ impl Quill {
         self.ring.reserve().map(|draft| Slot { draft })
     }
 
+    /// Whether it is the writer that has no slots left to give: the disk has room for what is asked.
+    pub fn is_behind(&self) -> bool {
+        !self.shared.short.load(Ordering::Relaxed)
+    }
+
     /// Counts a request that has no slot. Once there is room again, one `gap` record says how many they were.
     pub fn count_gap(&mut self, now_ns: u64, action: WhenFull) -> Push {
         self.ring.count_gap(now_ns, action);
