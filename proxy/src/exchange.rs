@@ -56,11 +56,11 @@ pub async fn serve(worker: &Rc<Worker>, wire: Wire) {
             Next::Refused(fault) => {
                 count(&worker.counters.refused_heads);
                 // Whoever asks what can't be read has no language of which we know.
-                client.refuse(&fault, Dialect::OpenAi, None, None, None, &limits).await;
+                Box::pin(client.refuse(&fault, Dialect::OpenAi, None, None, None, &limits)).await;
                 After::Linger
             }
             Next::WantsTls => {
-                greeting::refuse_tls(worker, &mut client, &limits).await;
+                Box::pin(greeting::refuse_tls(worker, &mut client, &limits)).await;
                 After::Linger
             }
             Next::Closed => After::Close,
@@ -87,7 +87,7 @@ async fn answer(worker: &Rc<Worker>, client: &mut Client, request: Request) -> A
         }
         Purpose::Local(local) => {
             count(&worker.counters.others);
-            answer_locally(worker, &serving, client, request, local).await
+            Box::pin(answer_locally(worker, &serving, client, request, local)).await
         }
     }
 }
@@ -105,13 +105,13 @@ async fn admit(
     let events = &serving.plan().events;
     let slot = match worker.reserve() {
         Some(slot) => Some(slot),
-        None => worker.await_slot(events.when_full).await,
+        None => Box::pin(worker.await_slot(events.when_full)).await,
     };
     client.hold_back(slot.is_some() && events.durability == Durability::Synced);
     if slot.is_none() && events.when_full == WhenFull::Shed {
         // The one request without a record of its own: it is counted in the log's next `gap`.
         let fault = Fault::new(Kind::LogFull, Phase::Head);
-        client.refuse(&fault, endpoint.dialect(), Some(&request_id), None, None, limits).await;
+        Box::pin(client.refuse(&fault, endpoint.dialect(), Some(&request_id), None, None, limits)).await;
         return After::Linger;
     }
     let mut record = Record::begin(endpoint.path(), request_id, worker.core);
@@ -135,8 +135,8 @@ async fn admit(
     let ending = Ending { ended_ns: worker.now_ns(), worker, serving, slot, record, status, fault, questions };
     if client.holds_back() {
         let worker = Rc::clone(&ending.worker);
-        let number = ending.file().await;
-        return release(&worker, client, number, after, limits).await;
+        let number = Box::pin(ending.file()).await;
+        return Box::pin(release(&worker, client, number, after, limits)).await;
     }
     match ending.questions.is_empty() {
         true => drop(ending.close()),
@@ -226,13 +226,15 @@ async fn exchange(
     let route = route::find(plan, &ask.model)?;
     endpoint.check(plan, route)?;
     let group = &plan.groups[route.group()].name;
-    if let Some(redacted) = judge(plan, group, &ask, request, company).await? {
-        request.replace_body(redacted);
-        company.record.asks(request.body());
-        ask = ask::read(endpoint, request.body(), &mut worker.scratch.borrow_mut())?;
+    if !plan.policies.is_empty() {
+        if let Some(redacted) = Box::pin(judge(plan, group, &ask, request, company)).await? {
+            request.replace_body(redacted);
+            company.record.asks(request.body());
+            ask = ask::read(endpoint, request.body(), &mut worker.scratch.borrow_mut())?;
+        }
+        // What was taken out is nobody else's business either.
+        Box::pin(moderate(serving, group, &ask, request, company)).await?;
     }
-    // What was taken out is nobody else's business either.
-    moderate(serving, group, &ask, request, company).await?;
 
     // Select.
     let asked = request.asked(ask.body, client.and_then(|client| plan.client(client)));
@@ -265,9 +267,9 @@ async fn exchange(
     let meters = worker.meters(serving, &drawn);
     let (client, keep_alive) = (endpoint.dialect(), keeps_alive(worker, request));
     let heading = Heading { chosen, meters, to: request, client, keep_alive };
-    let mut hearing = Hearing::begin(&plan.policies, plan.knowledge.as_deref(), group);
-    let relayed = relay::answer(answer, mode, &heading, hearing.as_mut(), &lane, company).await;
-    company.heard(hearing.as_ref());
+    let mut hearing = Hearing::begin(&plan.policies, plan.knowledge.as_deref(), group).map(Box::new);
+    let relayed = relay::answer(answer, mode, &heading, hearing.as_deref_mut(), &lane, company).await;
+    company.heard(hearing.as_deref());
     if !matches!(relayed, Ok(Relayed { note: None, .. })) {
         company.record.asked_with(ask.inputs(request.body()).map(tally::words).sum());
     }
@@ -302,9 +304,6 @@ async fn judge(
     request: &Request,
     company: &mut Company<'_>,
 ) -> Result<Option<Vec<u8>>, Fault> {
-    if plan.policies.is_empty() {
-        return Ok(None);
-    }
     let body = request.body();
     let scan = company.worker.scans.borrow_mut().pop().unwrap_or_default();
     let known = plan.knowledge.as_deref();
@@ -373,7 +372,7 @@ async fn conclude(
             worker.draft(*slot, record, fault.kind.status(), Some(&fault), plan);
             let drawn = record.drawn().map(|(group, arm)| plan.arm(group, arm));
             let (dialect, timing) = (endpoint.dialect(), Some(record.timing(worker.now_ns())));
-            client.refuse(&fault, dialect, Some(record.request_id()), drawn, timing, limits).await;
+            Box::pin(client.refuse(&fault, dialect, Some(record.request_id()), drawn, timing, limits)).await;
             let after = if fault.kind.status() == 499 { After::Close } else { After::Linger };
             (after, fault.kind.status(), Some(fault))
         }

@@ -165,7 +165,8 @@ pub async fn ask(
         company.record.asking();
         let (idle, reused) = match next.take() {
             Some(idle) => (idle, true),
-            None => (Idle { wire: company.connect(lane, target).await?, born: Instant::now() }, false),
+            // Boxed, as whatever few requests wait for: every connection has room for all that it may wait for.
+            None => (Idle { wire: Box::pin(company.connect(lane, target)).await?, born: Instant::now() }, false),
         };
         let Idle { wire, born } = idle;
         let timeouts = target.timeouts;
@@ -272,7 +273,7 @@ impl Upstream {
             let (sent, bytes, gone) = if is_large {
                 let vendor = self.wire().descriptor();
                 let sending = self.wire().send_unless(bytes, range.clone(), patience, turns_down);
-                let ((sent, bytes), gone) = company.ending_if_gone(&vendor, Phase::Send, sending).await;
+                let ((sent, bytes), gone) = Box::pin(company.ending_if_gone(&vendor, Phase::Send, sending)).await;
                 (sent, bytes, gone)
             } else {
                 let (sent, bytes) = self.wire().send(bytes, range.clone(), patience).await;
