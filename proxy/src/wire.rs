@@ -129,8 +129,8 @@ impl Wire {
         ends: Option<fn(&[u8]) -> bool>,
     ) -> (io::Result<()>, Vec<u8>) {
         let ear = ends.map(|ends| Ear { ends, descriptor: self.descriptor(), has_heard: false });
-        let due = Instant::now() + patience.whole;
-        let mut sending = Sending { deadline: &self.deadline, patience, due, ear };
+        let now = Instant::now();
+        let mut sending = Sending { deadline: &self.deadline, patience, now, due: now + patience.whole, ear };
         let sent = match &mut self.session {
             None => sending.write_all(&mut self.socket, None, bytes, range).await,
             Some(session) => {
@@ -142,6 +142,7 @@ impl Wire {
                         Err(error) => return (Err(error), bytes),
                     };
                     let whole = 0..sealed.len();
+                    sending.now = Instant::now();
                     let sealed_sent = sending.write_all(&mut self.socket, Some(session), sealed, whole).await;
                     session.reuse(sealed_sent.1);
                     sent = sealed_sent.0;
@@ -192,6 +193,8 @@ impl Wire {
 struct Sending<'w> {
     deadline: &'w Deadline,
     patience: Patience,
+    /// When the latest part of it began to be sent.
+    now: Instant,
     due: Instant,
     ear: Option<Ear>,
 }
@@ -206,7 +209,7 @@ impl Sending<'_> {
     ) -> (io::Result<()>, Vec<u8>) {
         let Range { start: mut from, end } = range;
         while from < end {
-            self.deadline.set(self.patience.wait, self.due.min(Instant::now() + self.patience.headway));
+            self.deadline.set(self.patience.wait, self.due.min(self.now + self.patience.headway));
             let sent;
             (sent, bytes) = match &mut self.ear {
                 None => socket.write(bytes, from..end).await,
@@ -219,7 +222,12 @@ impl Sending<'_> {
             };
             match sent {
                 Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
-                Ok(n) => from += n,
+                Ok(n) => {
+                    from += n;
+                    if from < end {
+                        self.now = Instant::now();
+                    }
+                }
                 Err(error) => return (Err(error), bytes),
             }
         }

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use crossbeam::channel::bounded;
 use kt_core::config::plan::Driver;
-use kt_core::event::WhenFull;
 use kt_core::policy::FailMode;
 use kt_proxy::clock::Clock;
 use kt_proxy::ledger::{Ledger, Quill};
@@ -236,7 +235,7 @@ fn a_request_for_whose_record_there_is_no_room_is_told_to_come_again() {
         let most = worker.serving().plan().limits.in_flight_max;
         let mut held = 0;
         while held < most {
-            match worker.reserve(WhenFull::Shed) {
+            match worker.reserve() {
                 Some(_slot) => held += 1,
                 None => thread::yield_now(),
             }

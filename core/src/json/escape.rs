@@ -37,15 +37,38 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
 
 /// How many bytes at the start of `bytes` stand for themselves in a string: up to a quote, a backslash or a control.
 pub(crate) fn plain_len(bytes: &[u8]) -> usize {
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (nth, word) in words.iter().enumerate() {
-        let specials = specials(u64::from_le_bytes(*word));
-        if specials != 0 {
-            return nth * 8 + specials.trailing_zeros() as usize / 8;
+    let mut at = 0;
+    loop {
+        let (words, tail) = bytes[at..].as_chunks::<8>();
+        for (nth, word) in words.iter().take(BLOCK_BYTES / 8).enumerate() {
+            let specials = specials(u64::from_le_bytes(*word));
+            if specials != 0 {
+                return at + nth * 8 + specials.trailing_zeros() as usize / 8;
+            }
+        }
+        if words.len() <= BLOCK_BYTES / 8 {
+            return at + words.len() * 8 + tail.iter().take_while(|byte| !is_special(**byte)).count();
+        }
+        at += BLOCK_BYTES;
+        // A string that is longer than that may be much longer.
+        while bytes.get(at..at + BLOCK_BYTES).is_some_and(is_plain) {
+            at += BLOCK_BYTES;
         }
     }
-    let plain = tail.iter().position(|&byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(tail.len());
-    words.len() * 8 + plain
+}
+
+/// How many bytes are looked at together.
+const BLOCK_BYTES: usize = 64;
+
+/// Whether a byte is a quote, a backslash or a control.
+const fn is_special(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..0x20)
+}
+
+/// Whether no byte is special. Without a branch for each, so that it becomes a few vector instructions.
+fn is_plain(block: &[u8]) -> bool {
+    let any = |any, &byte: &u8| any | u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20);
+    block.iter().fold(0, any) == 0
 }
 
 /// Has the top bit set of the lowest byte of `word` that is a quote, a backslash or a control, and of none below it.
@@ -194,6 +217,20 @@ mod tests {
         ];
         for (text, wanted) in cases {
             assert_eq!(escaped(text), wanted);
+        }
+    }
+
+    #[test]
+    fn the_plain_bytes_end_at_the_first_special_one_wherever_it_stands() {
+        for len in 0..300 {
+            for special in [None, Some(b'"'), Some(b'\\'), Some(0), Some(0x1f)] {
+                let mut bytes = vec![b'a'; len];
+                bytes.extend(special);
+                bytes.extend("é\u{7f} \"\n".bytes());
+                let wanted = if special.is_some() { len } else { len + "é\u{7f} ".len() };
+                assert_eq!(plain_len(&bytes), wanted, "{special:?}");
+                assert_eq!(plain_len(&bytes[..wanted]), wanted, "{special:?}");
+            }
         }
     }
 

@@ -26,7 +26,7 @@ pub use escape::escape_into;
 pub(crate) use escape::{plain_len, unescape};
 pub use scan::{Field, JsonFault, Object, Problem, Scratch, scan};
 pub use value::{Fields, Items, Strings, Value};
-pub use watch::Watch;
+pub use watch::{Watch, pick};
 
 /// A piece of a text, from the byte `start` to before the byte `end`. Texts are shorter than 4 GiB.
 ///

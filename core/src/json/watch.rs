@@ -116,32 +116,17 @@ impl Watch {
         self.state == State::Done
     }
 
-    /// Takes the document if all of it is there, as most answers are; none otherwise, and whatever isn't as expected is
-    /// left to [`Self::step`]. The same machine without states to come back to, at a third of the instructions.
+    /// Takes the document if all of it is there; none otherwise, and whatever isn't as expected is left to
+    /// [`Self::step`].
     fn take_whole(&mut self, bytes: &[u8]) -> Option<()> {
-        let mut at = behind_blanks(bytes, 0);
-        let mut next = (*bytes.get(at)? == b'{').then_some(b',')?;
-        while next == b',' {
-            at = behind_blanks(bytes, at + 1);
-            if *bytes.get(at)? == b'}' {
-                break;
-            }
-            let name = at..behind_string(bytes, at)?;
-            at = behind_blanks(bytes, name.end);
-            (*bytes.get(at)? == b':').then_some(())?;
-            let start = behind_blanks(bytes, at + 1);
-            let end = behind_value(bytes, start)?;
-            let name = Value::at(&bytes[name.clone()], Span::new(0, name.len()));
+        pass_over(bytes, |name, value| {
             if let Some(nth) = self.names.iter().position(|wanted| name.is(wanted)) {
                 self.captures[nth].drop_value();
                 self.captures[nth].state = CaptureState::Open;
-                self.keep(Some(nth), &bytes[start..end]);
+                self.keep(Some(nth), value.raw());
                 self.captures[nth].close();
             }
-            at = behind_blanks(bytes, end);
-            next = *bytes.get(at).filter(|byte| matches!(byte, b',' | b'}'))?;
-        }
-        Some(())
+        })
     }
 
     /// Takes some of the bytes: one of punctuation, or a run within a value. None only at a change of state.
@@ -283,6 +268,41 @@ impl Watch {
     }
 }
 
+/// The values of these top-level fields in a document that is there whole, as most answers are; none if it isn't, or is
+/// no JSON object, which [`Watch`] then says in its own way. The same machine as a watch without states to come back to,
+/// at a third of the instructions, and without memory.
+pub fn pick<'t, const N: usize>(document: &'t [u8], names: [&str; N]) -> Option<[Option<Value<'t>>; N]> {
+    let mut picked = [None; N];
+    pass_over(document, |name, value| {
+        if let Some(nth) = names.iter().position(|wanted| name.is(wanted)) {
+            picked[nth] = Some(value);
+        }
+    })?;
+    Some(picked)
+}
+
+/// Shows each top-level field to `see`, its name and its value; none as soon as something isn't as expected.
+fn pass_over<'t>(document: &'t [u8], mut see: impl FnMut(Value<'t>, Value<'t>)) -> Option<()> {
+    let value_at = |start, end| Value::at(document, Span::new(start, end));
+    let mut at = behind_blanks(document, 0);
+    let mut next = (*document.get(at)? == b'{').then_some(b',')?;
+    while next == b',' {
+        at = behind_blanks(document, at + 1);
+        if *document.get(at)? == b'}' {
+            break;
+        }
+        let name = value_at(at, behind_string(document, at)?);
+        at = behind_blanks(document, name.span().end as usize);
+        (*document.get(at)? == b':').then_some(())?;
+        let start = behind_blanks(document, at + 1);
+        let end = behind_value(document, start)?;
+        see(name, value_at(start, end));
+        at = behind_blanks(document, end);
+        next = *document.get(at).filter(|byte| matches!(byte, b',' | b'}'))?;
+    }
+    Some(())
+}
+
 impl Capture {
     /// The value has ended; one that was larger than the bound stays away.
     fn close(&mut self) {
@@ -309,6 +329,22 @@ mod tests {
         pieces.into_iter().for_each(|piece| watch.push(piece));
         let text = |name: &&str| watch.captured(name).map(|raw| String::from_utf8_lossy(raw).into_owned());
         (NAMES.iter().map(text).collect(), watch.is_complete())
+    }
+
+    #[test]
+    fn what_is_picked_from_a_whole_document_is_what_a_watch_captures() {
+        for (text, captured, is_complete) in CASES {
+            let picked = pick(text.as_bytes(), ["usage", "model", "error"]);
+            let Some(picked) = picked else { continue };
+            assert!(is_complete, "{text}");
+            // A watch leaves out what is longer than its bound.
+            let picked = picked.map(|value| value.map(Value::raw).filter(|raw| raw.len() <= 40));
+            assert_eq!(picked.map(|raw| raw.map(|raw| std::str::from_utf8(raw).unwrap())), *captured, "{text}");
+        }
+        assert!(pick(b"{\"usage\":1}", ["usage"]).is_some_and(|[usage]| usage.is_some()));
+        for not_whole in ["", "{", "{\"usage\":{}", "[1]", "{\"usage\" 1}"] {
+            assert!(pick(not_whole.as_bytes(), ["usage"]).is_none(), "{not_whole}");
+        }
     }
 
     /// Document, what is captured of usage, model and error, and whether the object has ended.

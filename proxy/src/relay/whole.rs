@@ -3,7 +3,7 @@
 use kt_core::dialect::{self, Crossing, Naming, Wanted};
 use kt_core::endpoint::Endpoint;
 use kt_core::fault::{Fault, Kind, Phase};
-use kt_core::json::Watch;
+use kt_core::json::{self, Value, Watch};
 use kt_core::limits::KIB;
 use kt_core::policy::Hearing;
 use kt_core::tally::UsageSource;
@@ -13,7 +13,9 @@ use super::heading::{Framing, Heading, frame};
 use crate::buffers;
 use crate::upstream::{Answer, Company, More};
 
-/// Longest `usage`, `model` or `error` value that is looked at in an answer passing by.
+/// The fields of an answer that passes by which are looked at.
+const WATCHED: [&str; 3] = ["usage", "model", "error"];
+/// Longest value of one of them that is looked at.
 const CAPTURE_BYTES_MAX: usize = 4 * KIB;
 
 /// Passes a body as it comes. Of an answer to `watched` it is noted what it cost, and the failure that it tells of, if
@@ -30,8 +32,6 @@ pub(super) async fn pass(
         (_, Some(length)) => Framing::Length(length),
         (_, None) => heading.framing_of_unknown_length(),
     };
-    let mut watch = watched.map(|endpoint| (endpoint, Watch::new(&["usage", "model", "error"], CAPTURE_BYTES_MAX)));
-    let mut note = None;
     let mut payload = buffers::with_room(0);
     let mut more = answer.take_read(&mut payload)?;
     if payload.is_empty() && more == More::Yes {
@@ -60,6 +60,18 @@ pub(super) async fn pass(
         judged?;
     }
     let mut out = heading.head_of(answer, None, framing, company);
+    if let (Some(endpoint), More::No) = (watched, more)
+        && let Some(seen) = json::pick(&payload, WATCHED)
+    {
+        // As most do, it came in one piece: nothing has to be remembered of it.
+        company.record.vendor_finished();
+        let seen = seen.map(|value| value.map(Value::raw).filter(|raw| raw.len() <= CAPTURE_BYTES_MAX));
+        let note = account(endpoint, seen, company);
+        frame(&mut out, &payload, framing, More::No);
+        buffers::give(payload);
+        return company.pass_last(out, answer, note.as_ref()).await.map(|()| note);
+    }
+    let mut watch = watched.map(|endpoint| (endpoint, Watch::new(&WATCHED, CAPTURE_BYTES_MAX)));
     loop {
         if let Some((_, watch)) = &mut watch {
             watch.push(&payload);
@@ -68,9 +80,9 @@ pub(super) async fn pass(
         frame(&mut out, &payload, framing, more);
         if more == More::No {
             company.record.vendor_finished();
-            note = watch.as_ref().and_then(|(endpoint, watch)| account(*endpoint, watch, company));
-        }
-        if more == More::No {
+            let note = watch
+                .as_ref()
+                .and_then(|(endpoint, watch)| account(*endpoint, WATCHED.map(|name| watch.captured(name)), company));
             buffers::give(payload);
             return company.pass_last(out, answer, note.as_ref()).await.map(|()| note);
         }
@@ -96,16 +108,16 @@ async fn read_whole(
     Ok(())
 }
 
-/// Notes what was seen, and returns the vendor's own failure.
-fn account(endpoint: Endpoint, watch: &Watch, company: &mut Company<'_>) -> Option<Fault> {
-    if let Some(usage) = watch.captured("usage").and_then(|raw| witness::usage(endpoint, raw)) {
+/// Notes what was seen of the fields that are watched, and returns the vendor's own failure.
+fn account(endpoint: Endpoint, [usage, model, error]: [Option<&[u8]>; 3], company: &mut Company<'_>) -> Option<Fault> {
+    if let Some(usage) = usage.and_then(|raw| witness::usage(endpoint, raw)) {
         company.record.vendor_says_usage(usage);
     }
-    let model = watch.captured("model").and_then(|raw| std::str::from_utf8(raw).ok());
+    let model = model.and_then(|raw| std::str::from_utf8(raw).ok());
     if let Some(model) = model.and_then(|raw| raw.strip_prefix('"')?.strip_suffix('"')) {
         company.record.vendor_says_model(model);
     }
-    let failed = watch.captured("error").is_some_and(|raw| raw != b"null");
+    let failed = error.is_some_and(|raw| raw != b"null");
     failed.then(|| Fault::new(Kind::VendorErrorInAnswer, Phase::Stream))
 }
 
