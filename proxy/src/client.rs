@@ -321,11 +321,12 @@ impl Client {
         if request.bytes.len() < end {
             let bytes = std::mem::take(&mut request.bytes);
             *self.wire.inbox() = bytes;
-            // Room for all of it at once, but only once some of it is there: a length alone costs the client nothing.
+            // Room for all of it, but only as some of it is there, since a length alone costs the client nothing. In large
+            // steps: what is there is copied with each.
             while self.wire.inbox().len() < end {
                 let inbox = self.wire.inbox();
                 let missing = end - inbox.len();
-                let room = missing.min(inbox.len().max(64 * KIB));
+                let room = missing.min((8 * inbox.len()).max(64 * KIB));
                 inbox.reserve_exact(room);
                 let so_far = inbox.len();
                 request.share.grow(so_far, pace.limits)?;
