@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -20,7 +20,7 @@ use crate::harness::{
 };
 
 /// All records there are, the log's own included.
-fn all(state: &Arc<State>) -> Vec<Json> {
+pub(crate) fn all(state: &Arc<State>) -> Vec<Json> {
     let path = state.path();
     let path = path.to_str().expect("temporary paths are UTF-8");
     let output = crate::harness::kt(&["events", "tail", "--last", "10000000", "--all", "--json", "--state-dir", path]);
@@ -28,12 +28,12 @@ fn all(state: &Arc<State>) -> Vec<Json> {
     lines(&output.stdout)
 }
 
-fn of_type<'r>(records: &'r [Json], event_type: &str) -> Vec<&'r Json> {
+pub(crate) fn of_type<'r>(records: &'r [Json], event_type: &str) -> Vec<&'r Json> {
     records.iter().filter(|record| record.text("event_type") == event_type).collect()
 }
 
 /// No number is missing, and none is there twice.
-fn check_numbers(records: &[Json]) {
+pub(crate) fn check_numbers(records: &[Json]) {
     let mut last = HashMap::new();
     for record in records {
         let (epoch, seq) = (record.count("log_epoch"), record.count("seq"));
@@ -91,10 +91,10 @@ fn what_is_in_flight_at_a_crash_is_counted_once() {
 
 /// What clients know.
 #[derive(Default)]
-struct Known {
+pub(crate) struct Known {
     sent: HashSet<String>,
-    /// Answers that were read whole and whose requests the log should know.
-    read_whole: HashSet<String>,
+    /// Answers that were read whole and whose requests the log should know, and when.
+    pub(crate) read_whole: HashMap<String, Instant>,
     /// Refusals that were read whole, for want of room in the log.
     shed: HashSet<String>,
 }
@@ -104,6 +104,29 @@ enum Came {
     Whole,
     Shed,
     Torn,
+}
+
+/// Ends the gateway at a random moment, while clients ask it over and over; what they know then.
+pub(crate) fn under_load(address: SocketAddr, round: &str, end: impl FnOnce()) -> Known {
+    let stop = AtomicBool::new(false);
+    let of_each = thread::scope(|scope| {
+        let ask = |nth| {
+            let (name, stop) = (format!("{round}-{nth}"), &stop);
+            scope.spawn(move || ask_on(address, &name, stop))
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(ask).collect();
+        pause(Duration::from_micros(fastrand::u64(20_000..250_000)));
+        end();
+        stop.store(true, Ordering::Relaxed);
+        clients.into_iter().map(|client| client.join().expect("it doesn't panic")).collect::<Vec<_>>()
+    });
+    let mut known = Known::default();
+    for Known { sent, read_whole, shed } in of_each {
+        known.sent.extend(sent);
+        known.read_whole.extend(read_whole);
+        known.shed.extend(shed);
+    }
+    known
 }
 
 /// Asks over one connection until it is told to stop or nobody answers.
@@ -128,7 +151,7 @@ fn ask_on(address: SocketAddr, name: &str, stop: &AtomicBool) -> Known {
             break;
         }
         match read_answer(&mut socket, &mut answer) {
-            Came::Whole => known.read_whole.insert(id),
+            Came::Whole => known.read_whole.insert(id, Instant::now()).is_none(),
             Came::Shed => {
                 known.shed.insert(id);
                 // A refusal ends the connection.
@@ -190,26 +213,14 @@ impl Crashes {
     /// `between` is done to the log after the crash.
     fn round(&mut self, config: &str, state: &Arc<State>, driver: Driver, between: impl Fn(&State)) {
         let mut gateway = Gateway::with(config).state(state).cores(2).driver(driver).start();
-        let (address, stop) = (gateway.address(), AtomicBool::new(false));
-        let known = thread::scope(|scope| {
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|nth| {
-                    let (name, stop) = (format!("{}-{nth}", self.rounds), &stop);
-                    scope.spawn(move || ask_on(address, &name, stop))
-                })
-                .collect();
-            pause(Duration::from_micros(fastrand::u64(20_000..250_000)));
+        let Known { sent, read_whole, shed } = under_load(gateway.address(), &self.rounds.to_string(), || {
             gateway.signal(Signal::KILL);
             assert_eq!(gateway.exit_code(), None);
-            stop.store(true, Ordering::Relaxed);
-            clients.into_iter().map(|client| client.join().expect("it doesn't panic")).collect::<Vec<_>>()
         });
         drop(gateway);
-        for Known { sent, read_whole, shed } in known {
-            self.known.sent.extend(sent);
-            self.known.read_whole.extend(read_whole);
-            self.known.shed.extend(shed);
-        }
+        self.known.sent.extend(sent);
+        self.known.read_whole.extend(read_whole);
+        self.known.shed.extend(shed);
         self.rounds += 1;
         between(state);
         // A start is what recovers; it need not serve.
@@ -236,7 +247,7 @@ impl Crashes {
         self.unconfirmed = sum("lost", "unconfirmed");
         self.gaps = sum("gap", "count");
         let Known { sent, read_whole, shed } = &self.known;
-        self.missing = read_whole.iter().filter(|id| !logged.contains(*id)).cloned().collect();
+        self.missing = read_whole.keys().filter(|id| !logged.contains(*id)).cloned().collect();
         self.missed = sent.iter().filter(|id| !logged.contains(*id)).count() as u64;
         let both = shed.iter().find(|id| logged.contains(*id));
         assert_eq!(both, None, "a request has a decision, and was counted in a gap");

@@ -18,19 +18,19 @@ const MIB: usize = 1_024 * 1_024;
 const STRACE: &str = "strace can't be used here";
 
 /// A small file system in the place of a state directory.
-struct Mounted {
-    state: Arc<State>,
+pub(crate) struct Mounted {
+    pub(crate) state: Arc<State>,
 }
 
 impl Mounted {
     fn new(options: &str) -> Option<Self> {
-        let state = State::new();
+        Self::on(State::new(), &["-t", "tmpfs", "-o", &format!("mode=0700,{options}"), "tmpfs"])
+    }
+
+    /// Mounts what `mount` is told to.
+    pub(crate) fn on(state: Arc<State>, args: &[&str]) -> Option<Self> {
         fs::create_dir(state.path()).expect("there is room");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("mode=0700,{options}"), "tmpfs"])
-            .arg(state.path())
-            .stderr(Stdio::null())
-            .status();
+        let mounted = Command::new("mount").args(args).arg(state.path()).stderr(Stdio::null()).status();
         if mounted.is_ok_and(|status| status.success()) {
             return Some(Self { state });
         }
@@ -53,13 +53,13 @@ impl Drop for Mounted {
 }
 
 /// A `strace` on a running gateway.
-struct Tracer {
+pub(crate) struct Tracer {
     child: Child,
     out: PathBuf,
 }
 
 impl Tracer {
-    fn on(gateway: &Gateway, args: &[&str]) -> Option<Self> {
+    pub(crate) fn on(gateway: &Gateway, args: &[&str]) -> Option<Self> {
         let out = gateway.state().root().join("strace.out");
         let mut command = Command::new("strace");
         command.args(["-f", "-y", "-p", &gateway.pid().to_string(), "-o"]).arg(&out).args(args);
@@ -80,7 +80,7 @@ impl Tracer {
     }
 
     /// Lets the gateway go, and says what it has done.
-    fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("it lives");
         self.child.wait().expect("it is our child");
         fs::read_to_string(&self.out).expect("it has written")

@@ -26,6 +26,7 @@ mod measure;
 mod moderation;
 mod policies;
 mod pool;
+mod power;
 mod refusals;
 mod reload;
 mod replay;

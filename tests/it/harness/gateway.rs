@@ -37,7 +37,7 @@ pub(crate) struct Setup {
     driver: Option<Driver>,
     env: Vec<(String, String)>,
     names_state: bool,
-    descriptors: Option<usize>,
+    through: Vec<String>,
     args: Vec<String>,
 }
 
@@ -217,7 +217,15 @@ impl Setup {
 
     /// With so many descriptors at most.
     pub(crate) fn descriptors(mut self, most: usize) -> Self {
-        self.descriptors = Some(most);
+        self.through = shell_line(&format!("ulimit -n {most}"));
+        self
+    }
+
+    /// As if the machine had been started anew meanwhile. Only where one may mount.
+    pub(crate) fn in_another_boot(mut self) -> Self {
+        let boot = self.state.write("boot_id", "01234567-89ab-4cde-8f01-23456789abcd\n");
+        let mount = format!("mount --bind {} /proc/sys/kernel/random/boot_id", utf8(&boot));
+        self.through = ["unshare", "--mount"].map(str::to_owned).into_iter().chain(shell_line(&mount)).collect();
         self
     }
 
@@ -252,13 +260,12 @@ impl Setup {
 
     fn command(&self) -> Command {
         let config = self.state.write(CONFIG, &self.config);
-        let mut command = match self.descriptors {
+        let mut command = match self.through.split_first() {
             None => bare(),
-            Some(most) => {
-                let mut shell = Command::new("/bin/sh");
-                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), KT]);
-                shell.env_clear();
-                shell
+            Some((program, args)) => {
+                let mut through = Command::new(program);
+                through.args(args).arg(KT).env_clear();
+                through
             }
         };
         command.args(["gateway", "run"]);
@@ -291,7 +298,7 @@ impl Gateway {
             driver: usual_driver(),
             env: keys.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             names_state: true,
-            descriptors: None,
+            through: Vec::new(),
             args: Vec::new(),
         }
     }
@@ -491,6 +498,11 @@ pub(crate) fn shell(line: &str, state: &State) -> Output {
     let path = env::join_paths([binaries].into_iter().chain(env::split_paths(&found))).expect("no colon in a path");
     command.args(["-c", line]).env("PATH", path).env("KEEPTRUSTS_STATE_DIR", state.path()).current_dir(state.root());
     finish(command)
+}
+
+/// A shell that does something, and becomes whatever command follows.
+fn shell_line(first: &str) -> Vec<String> {
+    ["/bin/sh", "-c", &format!("{first} && exec \"$0\" \"$@\"")].map(str::to_owned).into()
 }
 
 fn bare() -> Command {
