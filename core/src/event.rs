@@ -81,6 +81,8 @@ pub struct Event {
     pub gaps: Option<Gaps>,
     /// How often a vendor was asked: 0, 1 or 2. A connection that could not be made counts.
     pub attempts: u32,
+    /// The first of two tries.
+    pub first_try: Option<FirstTry>,
     /// Which retry of the client's own library this is, as that says; 0 is the first try.
     pub retry_count: Option<u16>,
     /// What each policy said, in listed order. Boxed and usually empty: a request without policies pays nothing.
@@ -122,6 +124,15 @@ impl Method {
             Self::None => "none",
         }
     }
+}
+
+/// A try over a kept connection that turned out to be stale, so that there was another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstTry {
+    /// From the hand-over to the end of that connection; 0 if the request could not be handed over.
+    pub upstream_ns: u64,
+    /// What showed that it was stale.
+    pub error: (Kind, Phase),
 }
 
 /// Time between content events as read from the vendor.

@@ -5,7 +5,7 @@
 
 use crate::cost::Prices;
 use crate::dialect::Report;
-use crate::event::{Event, Gaps, Method, PolicyOutcome, PolicyResult, Verdict};
+use crate::event::{Event, FirstTry, Gaps, Method, PolicyOutcome, PolicyResult, Verdict};
 use crate::fault::{Fault, Kind};
 use crate::limits::{CLIENT_WAIT_NS, EVENT_TEXT_BYTES_MAX};
 use crate::route::Selection;
@@ -62,6 +62,7 @@ impl Record {
                 overhead_ns: 0,
                 gaps: None,
                 attempts: 0,
+                first_try: None,
                 retry_count: None,
                 policies: Box::default(),
                 verdict: Verdict::Allow,
@@ -190,6 +191,12 @@ impl Record {
         self.event.attempts += 1;
     }
 
+    /// The connection that had been kept for it was stale; the vendor is asked again over another one.
+    pub fn asked_in_vain(&mut self, now: u64, fault: &Fault) {
+        let upstream_ns = self.handed_over.map_or(0, |handed| now.saturating_sub(handed));
+        self.event.first_try = Some(FirstTry { upstream_ns, error: (fault.kind, fault.phase) });
+    }
+
     /// Name, TCP and TLS took this long.
     pub fn connected_in(&mut self, ns: u64) {
         self.event.connect_ns += ns;
@@ -222,8 +229,8 @@ impl Record {
 
     /// From `began` to the hand-over, less connecting; and from the vendor's last bytes until `now`.
     fn ours(&self, began: u64, now: u64) -> u64 {
-        let before = self.handed_over.unwrap_or(now).saturating_sub(began).saturating_sub(self.event.connect_ns);
-        before + self.vendor_read.map_or(0, |read| now.saturating_sub(read))
+        let before = self.handed_over.unwrap_or(now).saturating_sub(began);
+        before.saturating_sub(elsewhere(&self.event)) + self.vendor_read.map_or(0, |read| now.saturating_sub(read))
     }
 
     /// The vendor's answer came whole: what it said of usage is its last word, whatever happens to the client.
@@ -322,8 +329,8 @@ impl Record {
             (Some(handed), None) => now.saturating_sub(handed),
             (None, _) => 0,
         };
-        let ours_before = handed_over.unwrap_or(now).saturating_sub(event.at_ns).saturating_sub(event.connect_ns);
-        event.overhead_ns = ours_before + *relayed_ns;
+        let before = handed_over.unwrap_or(now).saturating_sub(event.at_ns);
+        event.overhead_ns = before.saturating_sub(elsewhere(event)) + *relayed_ns;
         if let Some(fault) = fault.filter(|_| !*vendor_finished) {
             if event.usage_source == UsageSource::Provider {
                 event.usage_source = UsageSource::Partial;
@@ -343,6 +350,11 @@ impl Record {
             UsageSource::Provider | UsageSource::Partial | UsageSource::Estimated => prices.cost(&event.usage),
         });
     }
+}
+
+/// What passed before the hand-over and was spent neither by us nor by the vendor's answer, ns.
+fn elsewhere(event: &Event) -> u64 {
+    event.connect_ns + event.first_try.map_or(0, |first| first.upstream_ns)
 }
 
 /// How much a policy's word weighs against an earlier one of its own: that it failed tells more than that it found nothing.
@@ -447,6 +459,24 @@ mod tests {
         assert_eq!(event.client_wait_ns, 0);
         assert_eq!(event.overhead_ns, 50_000 + 30_000);
         assert_eq!(event.attempts, 1);
+    }
+
+    #[test]
+    fn what_a_stale_connection_took_is_not_ours() {
+        let mut record = record();
+        record.read_whole(1_000_000);
+        record.asking();
+        record.handed_over(1_050_000);
+        record.asked_in_vain(3_050_000, &Fault::new(Kind::AnswerMissing, Phase::FirstByte));
+        record.asking();
+        record.connected_in(400_000);
+        record.handed_over(3_500_000);
+        record.vendor_read(9_000_000);
+        record.passed_on(9_000_000, 9_010_000, 9_030_000);
+        let event = record.close(200, None, 9_030_000);
+        let error = (Kind::AnswerMissing, Phase::FirstByte);
+        assert_eq!((event.attempts, event.first_try), (2, Some(FirstTry { upstream_ns: 2_000_000, error })));
+        assert_eq!((event.connect_ns, event.upstream_ns, event.overhead_ns), (400_000, 5_500_000, 100_000 + 30_000));
     }
 
     #[test]

@@ -182,7 +182,10 @@ pub async fn ask(
                 return Ok(Answer::new(upstream, head));
             }
             Err(fault) if retried || !upstream.is_stale(fault.kind) => return Err(fault),
-            Err(_stale) => retried = true,
+            Err(stale) => {
+                company.record.asked_in_vain(company.worker.now_ns(), &stale);
+                retried = true;
+            }
         }
     }
 }

@@ -416,6 +416,9 @@ fn a_stale_connection_is_replaced_once() {
                 200 => {
                     second.openai_completion();
                     assert_eq!((events[1].count("attempts"), vendor.connections()), (2, 2));
+                    assert!(events[1].is("attempt_list.0.reused") && !events[1].is("attempt_list.1.reused"));
+                    assert_eq!(events[1].text("attempt_list.0.error.kind"), "answer_missing");
+                    assert!(events[1].is_null("attempt_list.1.error") && events[0].find("attempt_list").is_none());
                     true
                 }
                 _ => {

@@ -103,10 +103,10 @@ impl Behind {
 
 /// Cuts the power of a gateway under load, and starts another on what the disk has. `traced` is what is done to the
 /// first one's system calls.
-fn cut_under_load(round: u64, durability: &str, traced: &[&str]) -> Option<Behind> {
+fn cut_under_load(round: u64, events: &str, traced: &[&str]) -> Option<Behind> {
     let disk = Disk::new()?;
     let vendor = Vendor::start(openai);
-    let config = Config::openai(&vendor, "", &format!("events: {{durability: {durability}}}\n"));
+    let config = Config::openai(&vendor, "", &format!("events: {events}\n"));
     let mut gateway = Gateway::with(config.clone()).state(disk.state()).cores(2).start();
     let tracer = if traced.is_empty() { None } else { Some(Tracer::on(&gateway, traced)?) };
     let mut moment = Instant::now();
@@ -151,7 +151,9 @@ fn what_is_synced_before_it_is_answered_is_there_behind_a_power_cut() {
     let rounds = env::var("KT_POWER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3);
     let (mut answers, mut torn) = (0, 0);
     for round in 0..rounds {
-        let Some(behind) = cut_under_load(round, "synced", &[]) else { return };
+        // Small segments: that a new one is in its directory has to be on the disk, too.
+        let events = "{durability: synced, rotation: {bytes_max: 65536}}";
+        let Some(behind) = cut_under_load(round, events, &[]) else { return };
         assert_eq!(behind.missing(), Vec::<&String>::new(), "of {} answers", behind.read_whole.len());
         answers += behind.read_whole.len();
         torn += of_type(&behind.records, "torn").len();
@@ -165,7 +167,7 @@ fn what_is_synced_before_it_is_answered_is_there_behind_a_power_cut() {
 fn with_syncs_that_do_nothing_the_same_rounds_miss_records() {
     let nothing = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:retval=0"];
     for round in 0..10 {
-        let Some(behind) = cut_under_load(round, "synced", &nothing) else { return };
+        let Some(behind) = cut_under_load(round, "{durability: synced}", &nothing) else { return };
         if !behind.missing().is_empty() {
             return;
         }
@@ -175,6 +177,6 @@ fn with_syncs_that_do_nothing_the_same_rounds_miss_records() {
 
 #[test]
 fn what_a_power_cut_took_of_a_log_that_is_not_synced_is_said() {
-    let Some(behind) = cut_under_load(0, "written", &[]) else { return };
+    let Some(behind) = cut_under_load(0, "{durability: written}", &[]) else { return };
     assert!(!behind.missing().is_empty(), "it had been on no disk");
 }

@@ -141,6 +141,7 @@ columns! {
     "gaps_p99_us" = "gaps"."p99_us": Number;
     "gaps_max_us" = "gaps"."max_us": Number;
     "attempts" = "attempts": Integer;
+    "attempt_list" = "attempt_list": Json;
     "retry_count" = "retry_count": Integer;
     "policies" = "policies": Json;
     "verdict" = "verdict": Text;

@@ -106,6 +106,7 @@ pub(super) fn detailed(event: &BorrowedValue<'_>, colour: Colour, out: &mut Stri
         );
     }
     line(out, format_args!("  attempts    {}", field("attempts")));
+    attempts(event, out);
     times(event, out);
     line(
         out,
@@ -121,6 +122,19 @@ pub(super) fn detailed(event: &BorrowedValue<'_>, colour: Colour, out: &mut Stri
         ),
     );
     out.push('\n');
+}
+
+/// Each of them, where there were several.
+fn attempts(event: &BorrowedValue<'_>, out: &mut String) {
+    for attempt in event.get_array("attempt_list").into_iter().flatten() {
+        let connection = if attempt.get_bool("reused") == Some(true) { "a kept connection" } else { "a fresh one" };
+        let (connect, upstream) = (number(attempt, "connect_ms"), number(attempt, "upstream_ms"));
+        write(out, format_args!("              {connection}: connect {connect:.3} ms, upstream {upstream:.3} ms"));
+        if let Some(error) = attempt.get("error").filter(|error| error.is_object()) {
+            write(out, format_args!(", {} in phase {}", shown(error, "kind"), shown(error, "phase")));
+        }
+        out.push('\n');
+    }
 }
 
 fn policies(event: &BorrowedValue<'_>, out: &mut String) {
@@ -272,6 +286,7 @@ mod tests {
     const FILTER: &str = r#"{"name":"basic-filter","type":"content_filter","action":"flag","result":"pass","flagged":false,"category":null}"#;
     const FLAGGED: &str =
         r#"{"name":"second","type":"content_filter","action":"flag","result":"pass","flagged":true,"category":"hate"}"#;
+    const TRIES: &str = r#"{"reused":true,"connect_ms":0.0,"upstream_ms":1.5,"error":{"side":"upstream","kind":"answer_missing","phase":"first_byte"}},{"reused":false,"connect_ms":0.0,"upstream_ms":280.0,"error":null}"#;
     const BLOCKED: &str = r#"{"name":"strict","type":"content_filter","action":"block","result":"blocked","flagged":true,"category":"violence"}"#;
 
     #[test]
@@ -328,7 +343,7 @@ mod tests {
             "cache_write_tokens":5,"reasoning_tokens":7}},"tokens":142,"usage_source":"partial","latency_ms":285.120,
             "ttft_ms":120.001,"upstream_ms":280.000,"connect_ms":0.000,"client_wait_ms":3.000,
             "gateway_overhead_us":2123.001,"gaps":{{"n":41,"mean_us":3902.439,"p99_us":9000.000,"max_us":12000.001}},
-            "attempts":2,"policies":[{FLAGGED},{FILTER}],"verdict":"flag","core":1}}"#
+            "attempts":2,"attempt_list":[{TRIES}],"policies":[{FLAGGED},{FILTER}],"verdict":"flag","core":1}}"#
         );
         assert_eq!(
             shown_by(detailed, Colour::Off, &event),
@@ -341,6 +356,8 @@ REQUEST evt_1  2026-11-22T10:36:47.123Z  status 502  quality-ab-test → openai/
               basic-filter (content_filter) action=flag result=pass
   error       upstream: answer_torn in phase stream
   attempts    2
+              a kept connection: connect 0.000 ms, upstream 1.500 ms, answer_missing in phase first_byte
+              a fresh one: connect 0.000 ms, upstream 280.000 ms
   latency     285.120 ms: connect 0.000, upstream 280.000, waiting for the client 3.000, gateway 2.123
   stream      first token after 120.001 ms, 41 gaps: mean 3.902, p99 9.000, max 12.000
   tokens      142 = 100 in (20 from cache, 5 to cache) + 42 out (7 reasoning), source partial

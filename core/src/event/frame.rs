@@ -7,8 +7,9 @@
 //! Numbers are little-endian and of fixed width, texts have their length in front. Whoever keeps a frame adds the
 //! checksum; here a frame is right or it isn't one.
 
-use super::{Event, Gaps, Method, PolicyResult};
+use super::{Event, FirstTry, Gaps, Method, PolicyResult};
 use crate::config::plan::Plan;
+use crate::fault::{Kind, Phase};
 use crate::limits::{EVENT_BODY_BYTES_MAX, EVENT_LIST_LEN_MAX, EVENT_TEXT_BYTES_MAX};
 use crate::policy::Severity;
 use crate::record::Record;
@@ -80,6 +81,8 @@ pub struct Decision<'a> {
     pub gaps: Option<Gaps>,
     /// How often a vendor was asked.
     pub attempts: u32,
+    /// The first of two tries: how long it took, and side, kind and phase of its end.
+    pub first_try: Option<(u64, [&'a str; 3])>,
     /// Which retry this is.
     pub retry_count: Option<u64>,
     /// What each policy said.
@@ -264,6 +267,7 @@ impl Frame<'_> {
             overhead_ns,
             gaps,
             attempts,
+            first_try,
             retry_count,
             policies,
             verdict,
@@ -301,11 +305,7 @@ impl Frame<'_> {
         });
         self.flag(*stream);
         self.number(u64::from(*status));
-        self.optional(*error, |frame, (kind, phase)| {
-            frame.text(kind.side().as_str());
-            frame.text(kind.as_str());
-            frame.text(phase.as_str());
-        });
+        self.optional(*error, Self::error);
         self.usage(usage);
         self.text(usage_source.as_str());
         self.optional(*cost_picousd, Self::number);
@@ -325,6 +325,10 @@ impl Frame<'_> {
             }
         });
         self.number(u64::from(*attempts));
+        self.optional(*first_try, |frame, FirstTry { upstream_ns, error }| {
+            frame.number(upstream_ns);
+            frame.error(error);
+        });
         self.optional(retry_count.map(u64::from), Self::number);
         self.list(policies, |frame, policy| frame.policy(policy, names.plan));
         self.text(verdict.as_str());
@@ -334,6 +338,12 @@ impl Frame<'_> {
         });
         self.number(u64::from(*core));
         self.out[0] = u8::from(self.cut);
+    }
+
+    fn error(&mut self, (kind, phase): (Kind, Phase)) {
+        self.text(kind.side().as_str());
+        self.text(kind.as_str());
+        self.text(phase.as_str());
     }
 
     fn usage(&mut self, usage: &Usage) {
@@ -451,7 +461,7 @@ impl<'a> Decision<'a> {
             translation: rest.optional(|rest| Some([rest.list()?, rest.list()?]))?,
             stream: rest.flag()?,
             status: rest.number()?.try_into().ok()?,
-            error: rest.optional(|rest| Some([rest.text()?, rest.text()?, rest.text()?]))?,
+            error: rest.optional(Rest::error)?,
             usage: rest.usage()?,
             usage_source: rest.text()?,
             cost_picousd: rest.optional(Rest::number)?,
@@ -464,6 +474,7 @@ impl<'a> Decision<'a> {
             overhead_ns: rest.number()?,
             gaps: rest.optional(Rest::gaps)?,
             attempts: rest.number()?.try_into().ok()?,
+            first_try: rest.optional(|rest| Some((rest.number()?, rest.error()?)))?,
             retry_count: rest.optional(Rest::number)?,
             policies: rest.list()?,
             verdict: rest.text()?,
@@ -559,6 +570,10 @@ impl<'a> Rest<'a> {
     fn list(&mut self) -> Option<List<'a>> {
         let len = u32::from_le_bytes(self.take(4)?.try_into().ok()?);
         self.take(len as usize).map(List)
+    }
+
+    fn error(&mut self) -> Option<[&'a str; 3]> {
+        Some([self.text()?, self.text()?, self.text()?])
     }
 
     fn arm(&mut self) -> Option<ArmNames<'a>> {

@@ -7,6 +7,7 @@
 use super::Gaps;
 use super::frame::{Decision, PolicyNames};
 use crate::cost::write_usd;
+use crate::fault::Side;
 use crate::json::escape_into;
 use crate::tally::Usage;
 
@@ -70,6 +71,7 @@ impl Decision<'_> {
         line.micros("gateway_overhead_us", self.overhead_ns);
         write_gaps(self.gaps, &mut line);
         line.number("attempts", u64::from(self.attempts));
+        self.write_tries(&mut line);
         line.number_or_null("retry_count", self.retry_count);
         self.write_policies(&mut line);
         line.text("verdict", self.verdict);
@@ -122,6 +124,23 @@ impl Decision<'_> {
         translation.texts("approximated", approximated.texts());
         translation.texts("dropped", dropped.texts());
         translation.close();
+    }
+
+    /// Only where there were two.
+    fn write_tries(&self, line: &mut Object<'_>) {
+        let Some((upstream_ns, error)) = self.first_try else { return };
+        let of_vendor = self.error.filter(|[side, ..]| *side == Side::Upstream.as_str());
+        let tries = [(true, 0, upstream_ns, Some(error)), (false, self.connect_ns, self.upstream_ns, of_vendor)];
+        let mut list = line.array("attempt_list");
+        for (reused, connect_ns, upstream_ns, error) in tries {
+            let mut item = list.item();
+            item.bool("reused", reused);
+            item.millis("connect_ms", connect_ns);
+            item.millis("upstream_ms", upstream_ns);
+            write_error(error, &mut item);
+            item.close();
+        }
+        list.close();
     }
 
     fn write_policies(&self, line: &mut Object<'_>) {
@@ -533,6 +552,8 @@ mod tests {
             "gateway_overhead_us":2123.001,
             "gaps":{"n":41,"mean_us":3902.439,"p99_us":9000.000,"max_us":12000.001},
             "attempts":2,
+            "attempt_list":[{"reused":true,"connect_ms":0.000,"upstream_ms":1.500,"error":{"side":"upstream","kind":"answer_missing","phase":"first_byte"}},
+            {"reused":false,"connect_ms":0.000,"upstream_ms":280.000,"error":{"side":"upstream","kind":"answer_torn","phase":"stream"}}],
             "retry_count":1,
             "policies":[{"name":"basic-filter","type":"content_filter","action":"flag","result":"pass","flagged":true,"category":"hate","score":0.912,"severity":"high"},
             {"name":"strict","type":"content_filter","action":"block","result":"pass","flagged":false,"category":null,"score":null,"severity":null}],

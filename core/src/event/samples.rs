@@ -2,7 +2,7 @@
 
 use super::frame::{Decision, Room};
 use super::line::Stamp;
-use super::{Event, Gaps, Method, PolicyOutcome, PolicyResult, Verdict};
+use super::{Event, FirstTry, Gaps, Method, PolicyOutcome, PolicyResult, Verdict};
 use crate::config::plan::Plan;
 use crate::config::{Source, check as check_config};
 use crate::fault::{Kind, Phase};
@@ -61,6 +61,7 @@ pub(super) fn monstrous(text: &str) -> Event {
         cost_picousd: Some(u64::MAX),
         retry_count: Some(u16::MAX),
         attempts: u32::MAX,
+        first_try: Some(FirstTry { upstream_ns: u64::MAX, error: (Kind::AnswerMissing, Phase::FirstByte) }),
         core: u32::MAX,
         usage: Usage {
             prompt_tokens: u64::MAX,
@@ -112,6 +113,7 @@ pub(super) fn streamed() -> Event {
         overhead_ns: 2_123_001,
         gaps: Some(Gaps { n: 41, mean_ns: 3_902_439, p99_ns: 9_000_000, max_ns: 12_000_001 }),
         attempts: 2,
+        first_try: Some(FirstTry { upstream_ns: 1_500_000, error: (Kind::AnswerMissing, Phase::FirstByte) }),
         retry_count: Some(1),
         policies: [
             PolicyResult {
@@ -167,6 +169,7 @@ pub(super) fn refused() -> Event {
         overhead_ns: 0,
         gaps: None,
         attempts: 0,
+        first_try: None,
         retry_count: None,
         policies: [].into(),
         verdict: Verdict::Allow,

@@ -44,6 +44,7 @@ pub(super) fn event(core: u32, at_ns: u64) -> Event {
         overhead_ns: 0,
         gaps: None,
         attempts: 0,
+        first_try: None,
         retry_count: None,
         policies: [].into(),
         verdict: Verdict::Allow,
