@@ -321,6 +321,30 @@ fn what_a_gap_or_lost_record_counts_is_accounted_for() {
 }
 
 #[test]
+fn repetitions_of_one_arm_and_stand_ins_are_said_and_forbid_nothing() {
+    let mut log = Written::new();
+    pairs(&mut log, 8_000, 0.7, |request, log| {
+        // One arm's clients try again with every fourth request; now and then the other arm's target answers for it.
+        let retries = u64::from(request.arm == 1 && log.slot % 8 < 2);
+        let stands_in = if request.arm == 1 && log.slot % 100 < 2 { ",{\"target_id\":\"t-gpt\"}" } else { "" };
+        let attempts = format!("[{{\"target_id\":\"t-{}\"}}{stands_in}]", ARMS[request.arm].0);
+        log.push(&Request { more: &format!(",\"retry_count\":{retries},\"attempt_list\":{attempts}"), ..request });
+    });
+    let report = &log.compared(&[])[0];
+    assert_eq!(alarms(report), [("retries_differ", false), ("failed_over", false)]);
+    assert_eq!(primary(report)["verdict"], "faster");
+    let arms = report["arms"].as_array().expect("a list");
+    assert!(
+        arms.iter().all(|arm| arm["requests"].as_u64() == Some(4_000)),
+        "they count with the arm they were assigned"
+    );
+    let served = report["as_served"].as_array().expect("a list");
+    let of = |arm: &str| served.iter().find(|each| each["by"] == arm).and_then(|each| each["requests"].as_u64());
+    assert_eq!(of("gpt").zip(of("claude")).map(|(gpt, claude)| gpt + claude), Some(8_000), "{served:?}");
+    assert!(of("gpt").is_some_and(|gpt| gpt > 4_000), "{served:?}");
+}
+
+#[test]
 fn what_was_not_drawn_by_chance_gets_no_verdict() {
     for method in ["round_robin", "least_latency"] {
         let mut log = Written::new();

@@ -170,9 +170,18 @@ impl Reader {
     fn piece<'a>(&mut self, event: Value<'a>, say: &mut impl FnMut(Delta<'a>, &Self)) -> Result<(), Fault> {
         let root = Path::Root;
         let at = root.field("delta");
-        let delta = event.get("delta").ok_or_else(|| at.strange("is missing"))?;
+        // Most events are of this kind, so it is gone through once.
+        let (mut index, mut delta) = (None, None);
+        for (name, value) in event.fields() {
+            match name.raw() {
+                b"\"index\"" => index = value.to_u64(),
+                b"\"delta\"" => delta = Some(value),
+                _ => {}
+            }
+        }
+        let delta = delta.ok_or_else(|| at.strange("is missing"))?;
         let kind = delta.get("type").and_then(Value::to_str).unwrap_or_default();
-        let block = self.turn_to(event, say)?;
+        let block = self.turn_to(index, say)?;
         let (name, carried): (_, fn(&'a [u8]) -> Delta<'a>) = match &*kind {
             // What the vendor's own tools say is left out whole.
             _ if block == Some(Block::OfVendor) => return Ok(()),
@@ -194,15 +203,14 @@ impl Reader {
         Ok(())
     }
 
-    /// Makes the block that `event` is about the last of those that are open; what it is, if there is one. An event
-    /// without an index is about the one that was last spoken of.
+    /// Makes the block with this index the last of those that are open; what it is, if there is one. An event without
+    /// an index is about the one that was last spoken of.
     fn turn_to<'a>(
         &mut self,
-        event: Value<'a>,
+        index: Option<u64>,
         say: &mut impl FnMut(Delta<'a>, &Self),
     ) -> Result<Option<Block>, Fault> {
         let Some(&current) = self.open.last() else { return Ok(None) };
-        let index = event.get("index").and_then(Value::to_u64);
         let is_meant = |block: &Opened| index.is_none() || block.index.is_none() || block.index == index;
         if is_meant(&current) {
             return Ok(Some(current.kind));
@@ -219,7 +227,8 @@ impl Reader {
 
     /// The end of a block; that of one that isn't open says nothing.
     fn close<'a>(&mut self, event: Value<'a>, say: &mut impl FnMut(Delta<'a>, &Self)) {
-        let Ok(Some(kind)) = self.turn_to(event, say) else { return };
+        let index = event.get("index").and_then(Value::to_u64);
+        let Ok(Some(kind)) = self.turn_to(index, say) else { return };
         self.open.pop();
         match kind {
             Block::Call => say(Delta::CallEnd, self),
