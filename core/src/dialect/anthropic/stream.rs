@@ -235,6 +235,10 @@ impl Reader {
             Block::Thinking | Block::Redacted => say(Delta::ThoughtEnd, self),
             Block::Text | Block::OfVendor => {}
         }
+        // What comes without going back is of the block that was spoken of before.
+        if let Some(Opened { kind: Block::Call, call, .. }) = self.open.last() {
+            say(Delta::Resume(*call), self);
+        }
     }
 
     /// Hands on a string that says something.

@@ -211,6 +211,8 @@ fn blocks_of_anthropic_may_interleave() {
         (call(3, "c"), begun(2, "c")),
         // Whole, without arguments, while others are open.
         (end(3), arguments(2, "{}")),
+        // The one that was spoken of before it goes on.
+        (input(1, " "), arguments(0, " ")),
         (input(2, "]"), arguments(1, "]")),
         (end(1), String::new()),
         (HELLO.to_owned(), hello),
