@@ -1,4 +1,4 @@
-//! Nothing is allocated for an event of a stream, once one of the usual size has passed.
+//! Nothing is allocated for an event of a stream, once one of the usual size has passed, nor for judging a prompt.
 //!
 //! A test of its own, for it replaces the allocator of its whole process by one that counts.
 
@@ -6,6 +6,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use kt_core::dialect::{Crossing, Look, Naming, Translator, Wanted};
+use kt_core::json::{self, Scratch, Span, Value};
+use kt_core::policy::{Action, Category, Judging, Knowledge, Policy, Scan, Threshold};
 use kt_core::sse::events;
 
 struct Counting;
@@ -90,5 +92,32 @@ fn an_event_in_the_middle_of_a_stream_takes_no_memory() {
             round(middle);
         }
         assert_eq!(ALLOCATIONS.get() - before, 0, "{crossing:?}");
+    }
+}
+
+#[test]
+fn a_prompt_is_judged_without_taking_memory() {
+    let known = Knowledge::new();
+    let policies =
+        [Policy::content_filter("p".into(), Action::Block, Box::default(), Category::ALL.into(), Threshold::Medium)];
+    let prose = "Please summarise the report, k-i-l-l the pr0cess, &amp; d\\u00f6n't b\\u00e9 laaate (\\\"soon\\\") … ";
+    let body = format!(r#"{{"messages":[{{"role":"user","content":"{}"}}]}}"#, prose.repeat(1_000));
+    json::scan(body.as_bytes(), &mut Scratch::default()).expect("JSON");
+    let value = Value::at(body.as_bytes(), Span { start: 0, end: u32::try_from(body.len()).expect("it is short") });
+    let mut scan = Scan::default();
+    for round in 0..4 {
+        let before = ALLOCATIONS.get();
+        let mut judging = Judging::begin(&policies, Some(&known), "g", body.as_bytes(), value, scan);
+        let mut slices = 1;
+        while !judging.advance() {
+            slices += 1;
+        }
+        let read = ALLOCATIONS.get() - before;
+        assert!(slices > 1, "it is one slice");
+        // The first one makes room.
+        assert!(round == 0 || read == 0, "{read} in round {round}");
+        scan = judging.conclude().1;
+        // What each policy says goes into the record.
+        assert!(round == 0 || ALLOCATIONS.get() - before <= 8, "{}", ALLOCATIONS.get() - before);
     }
 }

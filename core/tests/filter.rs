@@ -146,9 +146,9 @@ fn every_severe_term_is_seen_through_twelve_disguises() {
         missed.iter().for_each(|(name, terms)| println!("{name}: {terms:?}"));
     }
     println!("{} terms; missed {shown:?}", terms.len());
-    // A word is never lost. Of phrases, one in a hundred may be: "be" and "at", which are words themselves.
+    // A word is never lost. Of phrases, one in two hundred may be: of some drawn-out words there are two readings.
     assert!(missed.values().flatten().all(|term| term.contains(' ')), "{shown:?}; KT_SHOW_TERMS=1 shows them");
-    assert!(missed.values().all(|all| all.len() * 100 <= terms.len()), "{shown:?}; KT_SHOW_TERMS=1 shows them");
+    assert!(missed.values().all(|all| all.len() * 200 <= terms.len()), "{shown:?}; KT_SHOW_TERMS=1 shows them");
 }
 
 /// Fragments of which sentences are made: who or what, does what, with what, and when.
@@ -509,11 +509,17 @@ fn long_harmless_documents_do_not_add_up() {
                 at += 1;
             }
             documents += 1;
-            alarms += usize::from(!false_alarms([&text]).is_empty());
+            let is_alarm = !false_alarms([&text]).is_empty();
+            alarms += usize::from(is_alarm);
+            if is_alarm && std::env::var_os("KT_SHOW_TERMS").is_some() {
+                let lines: Vec<_> =
+                    text.lines().filter(|line| !false_alarms([&(*line).to_owned()]).is_empty()).collect();
+                println!("{kib} KiB: {:?}: {lines:#?}", KNOWN.findings(&text));
+            }
         }
     }
-    // Measured were 4 of 232, of program text; the bound leaves room for what the sources will say next.
-    assert!(alarms * 33 <= documents, "{alarms} of {documents}");
+    // Measured were 3 of 232; the bound leaves room for what the sources will say next.
+    assert!(alarms * 50 <= documents, "{alarms} of {documents}");
 }
 
 #[test]

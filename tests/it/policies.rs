@@ -1,5 +1,6 @@
 //! Policies at work: what passes, what is said of it, what is refused and what the vendor gets to see.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::harness::{
@@ -174,6 +175,84 @@ fn policies_change_with_a_reload_while_requests_are_in_flight() {
     let events = gateway.events(40);
     assert_eq!(events.iter().filter(|event| event.text("verdict") == "block").count(), 10);
     assert_eq!(events.iter().filter(|event| event.text("verdict") == "flag").count(), 10);
+}
+
+#[test]
+fn under_load_no_request_is_judged_by_half_a_chain() {
+    let vendor = Vendor::start(openai);
+    // Each chain flags by its first policy and, if odd, blocks by its second.
+    let config = |round: usize| {
+        let action = if round % 2 == 1 { "block" } else { "flag" };
+        let policies = format!(
+            "policies:\n  - {{name: first-{round}, type: content_filter, action: flag}}\n  - {{name: second-{round}, \
+             type: content_filter, action: {action}, on: both}}\n"
+        );
+        Config::openai(&vendor, "", &policies)
+    };
+    let gateway = Gateway::with(config(0)).start();
+    let done = AtomicBool::new(false);
+    let asked: usize = std::thread::scope(|scope| {
+        let load = || {
+            let mut asked = 0;
+            while !done.load(Ordering::Relaxed) {
+                let status = gateway.client().ask(ask("chat", "how to build a bomb", false)).status;
+                assert!(status == 200 || status == 403, "{status}");
+                asked += 1;
+            }
+            asked
+        };
+        let clients: Vec<_> = (0..3).map(|_| scope.spawn(load)).collect();
+        for round in 1..12 {
+            gateway.rewrite(&config(round));
+            assert_eq!(gateway.reload().code, Some(0));
+        }
+        done.store(true, Ordering::Relaxed);
+        clients.into_iter().map(|client| client.join().expect("a client that is answered")).sum()
+    });
+    for event in gateway.events(asked) {
+        let names = [event.text("policies.0.name"), event.text("policies.1.name")];
+        let rounds = names.each_ref().map(|name| name.rsplit('-').next().unwrap_or_default());
+        assert_eq!(rounds[0], rounds[1], "{event:?}");
+        let is_odd = rounds[0].parse::<usize>().expect("a number") % 2 == 1;
+        assert_eq!(event.text("verdict"), if is_odd { "block" } else { "flag" }, "{event:?}");
+        assert_eq!(event.count("status"), if is_odd { 403 } else { 200 }, "{event:?}");
+    }
+}
+
+#[test]
+fn wherever_a_stream_is_cut_the_verdict_is_the_same() {
+    // Texts, and whether they are refused; cut by event and by byte of the connection.
+    for mode in ["realtime", "buffered"] {
+        let policies = format!(
+            "  - {{name: out, type: content_filter, action: block, on: response, config: {{mode: {mode}}}}}\n  \
+             - {{name: pay, type: pii, action: block, on: response, config: {{mode: {mode}, types: [card]}}}}"
+        );
+        for (text, is_refused) in [("Well. How to build a bomb", true), ("Pay 4111 1111 1111 1111 2", false)] {
+            let cut = AtomicUsize::new(0);
+            let vendor = Vendor::start(move |_| {
+                let (one, other) = text.split_at(cut.fetch_add(1, Ordering::Relaxed) % text.len());
+                let event = |text: &str| {
+                    chunked(format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n"))
+                };
+                let end =
+                    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+                let bytes = [event(one), event(other), chunked(end), chunked("")].concat();
+                let (some, rest) = bytes.split_at(one.len() * 7 % bytes.len());
+                vec![Step::Send(sse_head()), Step::Send(some.to_vec()), Step::Send(rest.to_vec())]
+            });
+            let gateway = gateway(&vendor, &policies);
+            for _ in 0..text.len() {
+                let answer = gateway.client().ask(ask("chat", "hello", true));
+                assert_eq!(answer.text().contains("output_blocked"), is_refused, "{mode}: {answer:?}");
+                assert_eq!(answer.status, if is_refused && mode == "buffered" { 403 } else { 200 });
+            }
+            let verdicts: Vec<_> = gateway.events(text.len()).iter().map(|event| event.text("verdict")).collect();
+            assert!(
+                verdicts.iter().all(|verdict| verdict == if is_refused { "block" } else { "allow" }),
+                "{verdicts:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -62,20 +62,29 @@ pub struct Scan {
     judge: Judge,
 }
 
+/// What a sentence says, for the next one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Context {
+    sums: Sums,
+    evidence: [bool; CATEGORIES],
+}
+
 #[derive(Debug, Default)]
 struct Judge {
     hits: Vec<Hit>,
     features: Features,
-    before: Sums,
-    evidence_before: [bool; CATEGORIES],
+    /// Of the sentence before.
+    before: Context,
+    /// Of the one before that, for a sentence that is read again.
+    earlier: Context,
     sentences: u32,
     findings: Findings,
 }
 
 /// How much more a sentence takes, in logits, each time the text before it has become e times as long…
-const DISTANCE_WEIGHT: f32 = 0.35;
+const DISTANCE_WEIGHT: f32 = 0.55;
 /// …counted from this many sentences.
-const DISTANCE_FROM: f32 = 24.0;
+const DISTANCE_FROM: f32 = 10.0;
 /// Below this score of the model, a term of medium grade is a mere mention.
 const MENTION_BELOW: f32 = 0.08;
 
@@ -175,8 +184,7 @@ impl Scan {
     pub fn break_off(&mut self, known: &Knowledge) {
         let Self { reader, judge, .. } = self;
         reader.finish(&known.lexicon.words, &mut |sentence| judge.sentence(sentence, known));
-        judge.before = Sums::default();
-        judge.evidence_before = Default::default();
+        judge.before = Context::default();
     }
 
     /// What has been found in the sentences that are whole.
@@ -198,20 +206,21 @@ impl Judge {
         self.features.read(sentence, &self.hits, &known.lexicon);
         let own = known.model.sums(&self.features);
         let distance = DISTANCE_WEIGHT * (self.sentences as f32 / DISTANCE_FROM).max(1.0).ln();
-        self.sentences += 1;
+        let before = if sentence.again { self.earlier } else { self.before };
+        self.sentences += u32::from(!sentence.again);
         for category in Category::ALL {
             let nth = category as usize;
-            let both = own[nth] + self.before[nth].max(0.0);
+            let both = own[nth] + before.sums[nth].max(0.0);
             let mut sums = Sums::default();
             sums[nth] = both - distance;
-            let has_evidence = self.features.evidence[nth] || self.evidence_before[nth];
+            let has_evidence = self.features.evidence[nth] || before.evidence[nth];
             let score = if has_evidence { known.model.score(&sums, nth) } else { 0.0 };
             self.found(nth, score, false);
             let grade = self.grade(sentence, known, nth, score);
             self.found(nth, grade.least_score(), true);
         }
-        self.before = own;
-        self.evidence_before = self.features.evidence;
+        self.earlier = before;
+        self.before = Context { sums: own, evidence: self.features.evidence };
     }
 
     /// A word that is no sentence: only what it says by itself counts.

@@ -41,6 +41,9 @@ pub(super) struct Lexicon {
     /// Those that are evidence only where a person is spoken of: `die` is a German article, `execute` a shell's.
     unsure: Classes,
     person: Classes,
+    /// That of "themselves", which is evidence only where something is done to them.
+    oneself: Classes,
+    done: Classes,
 }
 
 /// What there must be of each category, in their order.
@@ -66,6 +69,19 @@ const EVIDENCE: [&[&str]; CATEGORIES] = [
 ];
 
 const UNSURE: [&str; 4] = ["violentsoft", "deathword", "profane", "derog"];
+/// What may be done to oneself.
+const DONE: [&str; 10] = [
+    "violent",
+    "violentsoft",
+    "violence",
+    "selfharm",
+    "selfharmword",
+    "death",
+    "deathword",
+    "despair",
+    "gore",
+    "weapon",
+];
 const PERSON: [&str; 9] = ["you", "me", "them", "they", "group", "minor", "othergroup", "insult", "identity"];
 
 /// Classes that tell something together with another, however far it is.
@@ -192,7 +208,9 @@ impl Lexicon {
         let all_of = |wanted: &[&str]| wanted.iter().fold(0, |all, name| all | class_of(&names, name));
         let (telling, evidence) = (all_of(&TELLING), EVIDENCE.map(all_of));
         let (unsure, person) = (all_of(&UNSURE), all_of(&PERSON));
-        Self { automaton, entries, words, names: names.into(), harmless, telling, evidence, unsure, person }
+        let (oneself, done) = (class_of(&names, "self"), all_of(&DONE));
+        let names = names.into();
+        Self { automaton, entries, words, names, harmless, telling, evidence, unsure, person, oneself, done }
     }
 
     /// How many classes there are.
@@ -213,6 +231,7 @@ impl Lexicon {
     /// Of which categories classes are evidence.
     pub(super) fn evidence(&self, present: Classes) -> [bool; CATEGORIES] {
         let sure = if present & self.person == 0 { present & !self.unsure } else { present };
+        let sure = if present & self.done == 0 { sure & !self.oneself } else { sure };
         self.evidence.map(|classes| classes & sure != 0)
     }
 

@@ -1,14 +1,15 @@
 //! From text to sentences of plain words, in one pass and over any cut of the text.
 //!
 //! What a reader sees through is taken off here: case, other Unicode forms and lookalikes, marks, invisible characters,
-//! HTML entities, digits and signs in the place of letters, drawn-out letters, letters set apart by spaces or marks.
+//! HTML entities, the escapes of JSON within a text, digits and signs in the place of letters, drawn-out letters, letters
+//! set apart by spaces or marks.
 //! The plain word costs nothing for that: only a word that looks dressed up is held against the words that the filter
 //! knows ([`Words`]), and stays as it is if it is none of them.
 //!
 //! A text may come in pieces, cut anywhere: what comes out is the same. Nothing is allocated once the buffers have grown.
 
 use super::fold::{Folded, fold};
-use super::words::Words;
+use super::words::{SEGMENTS_MAX, Words};
 use crate::limits::{POLICY_SENTENCE_OVERLAP, POLICY_SENTENCE_WORDS, POLICY_WORD_BYTES_MAX};
 
 /// A sentence, or a stretch of one that is too long: plain words, each behind a space.
@@ -18,6 +19,10 @@ pub(super) struct Sentence {
     pub(super) text: Vec<u8>,
     /// Where they are in `text`.
     pub(super) words: Vec<Word>,
+    /// Whether it is the one before, read in another way.
+    pub(super) again: bool,
+    /// The word that is two at the border of two parts: both may be meant.
+    border: Option<u32>,
 }
 
 /// A word of a [`Sentence`].
@@ -42,7 +47,7 @@ pub(super) struct Reader {
     /// The same as written, in case that it isn't Latin.
     written: Vec<u8>,
     shape: Shape,
-    /// An HTML entity being read, from behind the `&`.
+    /// An HTML entity being read, from behind the `&`, or an escape, from the `\` on.
     entity: Option<Entity>,
     gap: Gap,
     quoted: bool,
@@ -59,12 +64,14 @@ pub(super) struct Reader {
 const GLUED_BYTES_MAX: usize = 16;
 
 /// What stands between the last word and the next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Gap {
-    #[default]
-    Space,
     /// Marks without a space.
     Marks,
+    #[default]
+    Space,
+    /// More than one.
+    Spaces,
     /// The border of two parts.
     Part,
 }
@@ -87,6 +94,16 @@ struct Shape {
 struct Entity {
     bytes: [u8; 8],
     len: usize,
+    /// Whether it's an escape of JSON: `\n`, `\t`, `\r`, or `\u` and four digits.
+    is_escape: bool,
+}
+
+/// What comes of a further byte of an escape.
+enum Escaped {
+    /// There is more of it.
+    Open,
+    /// It stands for this.
+    Is(char),
 }
 
 /// What an ASCII byte is.
@@ -102,6 +119,7 @@ enum Byte {
     Stop,
     Quote,
     Ampersand,
+    Backslash,
     Other,
 }
 
@@ -119,6 +137,7 @@ const BYTES: [Byte; 128] = {
             b'.' | b'?' => Byte::Stop,
             b'"' => Byte::Quote,
             b'&' => Byte::Ampersand,
+            b'\\' => Byte::Backslash,
             _ => Byte::Other,
         };
         byte += 1;
@@ -202,6 +221,8 @@ impl Reader {
                 self.mark();
             }
             Byte::Ampersand => self.entity = Some(Entity::default()),
+            // What a tool is given is JSON within a text, with escapes of its own.
+            Byte::Backslash => self.entity = Some(Entity::escape()),
             Byte::Other => {
                 self.end_word(words, done);
                 self.mark();
@@ -286,7 +307,7 @@ impl Reader {
     }
 
     fn space(&mut self, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
-        self.gap = Gap::Space;
+        self.gap = if matches!(self.gap, Gap::Space | Gap::Spaces) { Gap::Spaces } else { Gap::Space };
         // "k. i. l. l." is no four sentences, and neither is "e. g.".
         if self.stopped && self.singles == 0 {
             self.end_sentence(words, done);
@@ -332,7 +353,7 @@ impl Reader {
                 // "сор" is a Russian word until it's one that we look for.
                 self.add(if known { &candidate } else { &written }, words, done);
                 self.written = written;
-            } else if shape.digit && is_number(word) && !is_drawn_out(word) {
+            } else if shape.digit && is_number(word) && !is_drawn_out(word) && !words.is_spelled(word, &mut candidate) {
                 // "1f00d" and "2024" are numbers.
                 self.add(word, words, done);
             } else if words.undress(word, &mut candidate) {
@@ -361,7 +382,7 @@ impl Reader {
         self.sentence.push(word, self.quoted, gap);
         self.singles = if word.len() == 1 && word[0].is_ascii_alphabetic() { self.singles + 1 } else { 0 };
         match gap {
-            Gap::Space => {}
+            Gap::Space | Gap::Spaces => {}
             Gap::Marks if self.singles > 0 => {}
             Gap::Marks => self.join_glued(words),
             Gap::Part => self.join_parts(words),
@@ -377,6 +398,9 @@ impl Reader {
         self.join_singles(words);
         if !self.sentence.words.is_empty() {
             done(&mut self.sentence);
+            if self.sentence.join_border() {
+                done(&mut self.sentence);
+            }
         }
         self.sentence.clear();
         self.quoted = false;
@@ -393,7 +417,7 @@ impl Reader {
         joined.clear();
         let first = self.sentence.words.len() - singles;
         joined.extend(self.sentence.words[first..].iter().map(|word| self.sentence.text[word.start as usize]));
-        if let Some(lengths) = words.segment(&joined) {
+        if let Some(lengths) = self.chunks(first, &joined, words).or_else(|| words.segment(&joined)) {
             let quoted = self.sentence.words[first].quoted;
             self.sentence.truncate(first);
             let mut rest = &joined[..];
@@ -404,6 +428,26 @@ impl Reader {
             }
         }
         self.candidate = joined;
+    }
+
+    /// The lengths of the words of "h a t e  t h e m" and "h.a.t.e t.h.e.m": what is wider apart than the rest ends one.
+    fn chunks(&self, first: usize, joined: &[u8], words: &Words) -> Option<[u8; SEGMENTS_MAX]> {
+        let gaps = || self.sentence.words[first + 1..].iter().map(|word| word.gap);
+        let widest = gaps().max().filter(|widest| gaps().any(|gap| gap != *widest))?;
+        let mut lengths = [0; SEGMENTS_MAX];
+        let mut count = 0;
+        *lengths.first_mut()? = 1;
+        for gap in gaps() {
+            count += usize::from(gap == widest);
+            *lengths.get_mut(count)? += 1;
+        }
+        let mut rest = joined;
+        let mut is_word = |length: u8| {
+            let word;
+            (word, rest) = rest.split_at(usize::from(length));
+            (word.len() > 1 || b"aiu".contains(&word[0])) && words.is_known_inflected(word)
+        };
+        lengths[..=count].iter().all(|&length| is_word(length)).then_some(lengths)
     }
 
     /// "ha-te" is a word that we look for.
@@ -439,12 +483,28 @@ impl Reader {
         let are_words = is_word(begin) && is_word(end);
         if words.is_severe(&joined) || (words.is_known(&joined) && !are_words) {
             self.sentence.replace_from(first, &joined);
+        } else if words.is_known(&joined) {
+            // At most as many as a sentence has words.
+            self.sentence.border = Some(first as u32);
         }
         self.candidate = joined;
     }
 
     fn entity_byte(&mut self, byte: u8, words: &Words, done: &mut impl FnMut(&mut Sentence)) {
         let Some(mut entity) = self.entity.take() else { return };
+        if entity.is_escape {
+            match entity.escaped(byte) {
+                Some(Escaped::Open) => self.entity = Some(entity),
+                Some(Escaped::Is(c)) if c.is_ascii() => self.ascii(c as u8, words, done),
+                Some(Escaped::Is(c)) => self.character(c, words, done),
+                None => {
+                    self.entity = Some(entity);
+                    self.give_up_entity(words, done);
+                    self.ascii(byte, words, done);
+                }
+            }
+            return;
+        }
         if byte == b';' {
             match entity.character() {
                 Some(c) if c.is_ascii() => return self.ascii(c as u8, words, done),
@@ -489,6 +549,29 @@ const fn is_sign(byte: u8) -> bool {
 }
 
 impl Entity {
+    fn escape() -> Self {
+        Self { is_escape: true, ..Self::default() }
+    }
+
+    /// Reads on; none if it's no escape.
+    fn escaped(&mut self, byte: u8) -> Option<Escaped> {
+        match (self.len, byte) {
+            (0, b'n') => return Some(Escaped::Is('\n')),
+            (0, b't' | b'r') => return Some(Escaped::Is(' ')),
+            (0, b'u') => {}
+            (1..=4, _) if byte.is_ascii_hexdigit() => {}
+            _ => return None,
+        }
+        self.bytes[self.len] = byte;
+        self.len += 1;
+        if self.len < 5 {
+            return Some(Escaped::Open);
+        }
+        let code = u32::from_str_radix(std::str::from_utf8(&self.bytes[1..5]).ok()?, 16).ok()?;
+        // Half of a pair stands for nothing that looks like a letter.
+        Some(Escaped::Is(char::from_u32(code).filter(|c| !matches!(c, '&' | '\\')).unwrap_or(',')))
+    }
+
     /// The character that it stands for (HTML, "Named character references", those that dress words up).
     fn character(self) -> Option<char> {
         let name = std::str::from_utf8(&self.bytes[..self.len]).ok()?;
@@ -538,6 +621,8 @@ impl Sentence {
         let end = self.words.get(first).map_or(self.text.len(), |word| (word.start as usize).saturating_sub(1));
         self.text.truncate(end);
         self.words.truncate(first);
+        // Words that are put together anew are told by other places.
+        self.border = self.border.filter(|border| (*border as usize) + 1 < first);
     }
 
     /// Leaves the last `count` words.
@@ -545,6 +630,7 @@ impl Sentence {
         let first = self.words.len().saturating_sub(count);
         let Some(&Word { start, .. }) = self.words.get(first) else { return };
         let start = start.saturating_sub(1);
+        self.border = None;
         self.text.drain(..start as usize);
         self.words.drain(..first);
         for word in &mut self.words {
@@ -553,8 +639,28 @@ impl Sentence {
         }
     }
 
+    /// Makes one word of the two at the border of two parts, where both readings are possible; whether they are.
+    fn join_border(&mut self) -> bool {
+        let Some(first) = self.border.take().map(|first| first as usize) else { return false };
+        let (Some(one), Some(other)) = (self.words.get(first), self.words.get(first + 1)) else { return false };
+        // The space between them goes.
+        let (gone, end) = (other.start as usize - 1, other.end - 1);
+        let (start, quoted, gap) = (one.start, one.quoted, one.gap);
+        self.text.remove(gone);
+        self.words.remove(first + 1);
+        self.words[first] = Word { start, end, quoted, gap };
+        for word in &mut self.words[first + 1..] {
+            word.start -= 1;
+            word.end -= 1;
+        }
+        self.again = true;
+        true
+    }
+
     fn clear(&mut self) {
         self.text.clear();
         self.words.clear();
+        self.border = None;
+        self.again = false;
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::limits::POLICY_WORD_BYTES_MAX;
+
 /// Words by their bytes. They are our own few thousand, so no hash has to withstand anybody.
 type Map<T> = HashMap<Box<[u8]>, T, BuildHasherDefault<Fnv>>;
 
@@ -51,7 +53,7 @@ const SEGMENTED_BYTES_MAX: usize = 48;
 /// Longest known word that is a segment.
 const SEGMENT_BYTES_MAX: usize = 16;
 /// Most segments.
-const SEGMENTS_MAX: usize = 12;
+pub(super) const SEGMENTS_MAX: usize = 12;
 
 impl Words {
     /// Adds a word; `severe` says whether it is looked for by itself.
@@ -107,6 +109,11 @@ impl Words {
         self.fill_in(word, out)
     }
 
+    /// Whether a number in base 16 is a word all the same: a long one that is known, as "0ff1c3".
+    pub(super) fn is_spelled(&self, word: &[u8], out: &mut Vec<u8>) -> bool {
+        word.len() >= 6 && !word.iter().all(u8::is_ascii_digit) && self.undress(word, out)
+    }
+
     /// Finds a known word in one whose letters may be drawn out or which is inflected.
     fn settle(&self, word: &mut Vec<u8>) -> bool {
         if self.is_known_inflected(word) {
@@ -116,8 +123,19 @@ impl Words {
         if !drawn_out {
             return false;
         }
-        // "tooo" is "to", and "baaall" is "ball"; else "too"; else the one that squeezes to the same.
-        let drawn = word.clone();
+        // "shooot" is "shoot" rather than "shot"; "baaall" is "ball"; else the one that squeezes to the same.
+        let (mut room, mut other_room) = ([0; ROOM], [0; ROOM]);
+        let drawn = copied(word, &mut room);
+        word.clear();
+        for run in drawn.chunk_by(|one, other| one == other) {
+            word.extend_from_slice(&run[..run.len().min(2)]);
+        }
+        // "tooo" is "to" all the same.
+        let is_short = word.len() <= 3 && !self.is_severe(word);
+        if !is_short && self.is_known_inflected(word) {
+            return true;
+        }
+        let twice = copied(word, &mut other_room);
         word.clear();
         for run in drawn.chunk_by(|one, other| one == other) {
             word.extend_from_slice(if run.len() > 2 { &run[..1] } else { run });
@@ -126,13 +144,10 @@ impl Words {
             return true;
         }
         word.clear();
-        for run in drawn.chunk_by(|one, other| one == other) {
-            word.extend_from_slice(&run[..run.len().min(2)]);
-        }
+        word.extend_from_slice(twice);
         if self.is_known_inflected(word) {
             return true;
         }
-        let twice = word.clone();
         word.dedup();
         if self.is_known_inflected(word) {
             return true;
@@ -143,20 +158,22 @@ impl Words {
                 continue;
             }
             if let Some(known) = self.squeezed.get(&word[..stem]) {
-                let known = known.clone();
-                let behind = word.split_off(stem);
+                let mut room = [0; ROOM];
+                let behind = copied(&word[stem..], &mut room);
                 word.clear();
-                word.extend_from_slice(&known);
-                word.extend_from_slice(&behind);
+                word.extend_from_slice(known);
+                word.extend_from_slice(behind);
                 return true;
             }
         }
-        *word = twice;
+        word.clear();
+        word.extend_from_slice(twice);
         // Not known, but no longer drawn out either.
         word.iter().all(u8::is_ascii_lowercase)
     }
 
-    fn is_known_inflected(&self, word: &[u8]) -> bool {
+    /// Whether it is one that is known, or one that is looked for with an ending.
+    pub(super) fn is_known_inflected(&self, word: &[u8]) -> bool {
         self.is_known(word)
             || ENDINGS.iter().any(|ending| word.strip_suffix(*ending).is_some_and(|w| self.is_severe(w)))
     }
@@ -208,6 +225,16 @@ impl Words {
         }
         Some(lengths)
     }
+}
+
+/// Room for the longest word: the last character of one that is cut may have four bytes.
+const ROOM: usize = POLICY_WORD_BYTES_MAX + 4;
+
+/// A word aside, without taking memory.
+fn copied<'r>(word: &[u8], room: &'r mut [u8; ROOM]) -> &'r [u8] {
+    let length = word.len().min(ROOM);
+    room[..length].copy_from_slice(&word[..length]);
+    &room[..length]
 }
 
 /// Endings that leave a word what it is.

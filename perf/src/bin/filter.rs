@@ -1,14 +1,15 @@
 //! `filter train` learns the content filter's weights, `filter measure` prints how good they are.
 //!
-//! `filter train --davidson CSV --out MODEL` and `filter measure --davidson CSV [--words NAME=FILE]… [--prompts NAME=FILE]…`.
+//! `filter train --davidson CSV --out MODEL` and `filter measure --davidson CSV [--words NAME=FILE]… [--prompts NAME=FILE]…
+//! [--documents NAME=FILE]…`.
 //! The CSV is Davidson et al. 2017, unpacked; a file of words has one a line. Prompts are for measuring only: lines of JSON
-//! with `text`, `group` and `label.unsafe`. `--grammar FILE` and `--model FILE` take others than those of the repository.
+//! with `text`, `group` and `label.unsafe`. Documents are harmless text, cut to 8, 100 and 400 KiB. `--grammar FILE` and `--model FILE` take others than those of the repository.
 
 use std::fs;
 use std::process::ExitCode;
 
 use kt_core::policy::model::Model;
-use kt_core::policy::{CATEGORIES, Knowledge};
+use kt_core::policy::{CATEGORIES, Category, Knowledge};
 use kt_lab::filter::sample::{Sample, from_davidson, from_grammar, harmless};
 use kt_lab::filter::{learn, measure};
 
@@ -34,7 +35,7 @@ fn run(args: Vec<String>) -> Result<(), String> {
     let (command, options) = args.split_first().ok_or("say train or measure")?;
     let mut samples = harmless(HARMLESS);
     let (mut grammar, mut known) = (GRAMMAR.to_owned(), Knowledge::new());
-    let (mut out, mut lists, mut prompts) = (None, Vec::new(), Vec::new());
+    let (mut out, mut lists, mut prompts, mut documents) = (None, Vec::new(), Vec::new(), Vec::new());
     for pair in options.chunks(2) {
         let [name, value] = pair else { return Err(format!("{} wants a value", pair[0])) };
         match name.as_str() {
@@ -53,6 +54,10 @@ fn run(args: Vec<String>) -> Result<(), String> {
                 let (name, file) = value.split_once('=').ok_or("--prompts wants NAME=FILE")?;
                 prompts.push((name.to_owned(), measure::read_prompts(&read(file)?)?));
             }
+            "--documents" => {
+                let (name, file) = value.split_once('=').ok_or("--documents wants NAME=FILE")?;
+                documents.push((name.to_owned(), read(file)?));
+            }
             _ => return Err(format!("unknown option {name}")),
         }
     }
@@ -64,6 +69,9 @@ fn run(args: Vec<String>) -> Result<(), String> {
             print!("{}", measure::table(&samples, &known, &lists));
             for (name, prompts) in &prompts {
                 print!("\n{}", measure::table_of_prompts(name, prompts, &known));
+            }
+            for (name, texts) in &documents {
+                print!("\n{}", measure::table_of_documents(name, texts, &known));
             }
             Ok(())
         }
@@ -84,5 +92,18 @@ fn train(samples: &[Sample]) -> Vec<u8> {
     let aside: Vec<Sample> = samples.iter().filter(|sample| sample.aside && sample.weight > 0.4).cloned().collect();
     let shifts = learn::calibrate(&model, &aside, &known, FALSE_ALARMS);
     let biases: [f32; CATEGORIES] = std::array::from_fn(|category| biases[category] + shifts[category]);
-    Model::quantised(&weights, biases).write()
+    let eight_bits = Model::quantised(&weights, biases);
+    println!("| average precision | eight bits | 32 bits |\n|---|---|---|");
+    for category in Category::ALL {
+        let of = |logits: &dyn Fn(&Sample) -> [f32; CATEGORIES]| {
+            let nth = category as usize;
+            let labelled = samples.iter().filter(|sample| sample.aside);
+            let scored = labelled.filter_map(|sample| Some((logits(sample)[nth], sample.labels[nth]?))).collect();
+            measure::average_precision(scored)
+        };
+        let short = of(&|sample| learn::logits(&eight_bits, sample, &known));
+        let long = of(&|sample| learn::logits_of(&weights, &biases, sample, &known));
+        println!("| {} | {short:.4} | {long:.4} |", category.as_str());
+    }
+    eight_bits.write()
 }

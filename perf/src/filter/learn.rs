@@ -114,14 +114,39 @@ pub fn calibrate(model: &Model, samples: &[Sample], known: &Knowledge, false_ala
 
 /// The logits of a text: of its worst sentence, as the filter takes them.
 pub fn logits(model: &Model, sample: &Sample, known: &Knowledge) -> [f32; CATEGORIES] {
+    worst(sample, known, &|features| model.sums(features), &|sums, category| model.logit(sums, category))
+}
+
+/// The same by weights before they are made eight bits each.
+pub fn logits_of(
+    weights: &[[f32; CATEGORIES]],
+    biases: &[f32; CATEGORIES],
+    sample: &Sample,
+    known: &Knowledge,
+) -> [f32; CATEGORIES] {
+    let sums = |features: &Features| {
+        let sum =
+            |buckets: &[u32], category: usize| buckets.iter().map(|b| weights[*b as usize][category]).sum::<f32>();
+        let share = features.word_share();
+        std::array::from_fn(|category| sum(&features.terms, category) + share * sum(&features.words, category))
+    };
+    worst(sample, known, &sums, &|sums, category| sums[category] + biases[category])
+}
+
+fn worst(
+    sample: &Sample,
+    known: &Knowledge,
+    sums: &dyn Fn(&Features) -> [f32; CATEGORIES],
+    logit: &dyn Fn(&[f32; CATEGORIES], usize) -> f32,
+) -> [f32; CATEGORIES] {
     let (mut before, mut had) = ([0.0_f32; CATEGORIES], [false; CATEGORIES]);
     let mut worst = [f32::MIN; CATEGORIES];
     known.features(&sample.text, &mut |features| {
-        let own = model.sums(features);
+        let own = sums(features);
         let both = std::array::from_fn(|c| own[c] + before[c].max(0.0));
         for (category, worst) in worst.iter_mut().enumerate() {
             if features.evidence[category] || had[category] {
-                *worst = worst.max(model.logit(&both, category));
+                *worst = worst.max(logit(&both, category));
             }
         }
         (before, had) = (own, features.evidence);

@@ -165,6 +165,34 @@ pub fn table_of_prompts(name: &str, prompts: &[Prompt], known: &Knowledge) -> St
     out
 }
 
+/// A Markdown table: how many documents of 8, 100 and 400 KiB, cut from harmless texts, are flagged at `medium` in any
+/// category; and behind it the first sentences that are.
+pub fn table_of_documents(name: &str, texts: &str, known: &Knowledge) -> String {
+    let mut out = format!("| {name} | documents | flagged |\n|---|---|---|\n");
+    let is_flagged = |text: &str| known.findings(text).iter().any(|finding| Threshold::Medium.counts(finding.severity));
+    let mut causes = Vec::new();
+    for kib in [8, 100, 400] {
+        let (mut count, mut flagged, mut rest) = (0, 0, texts);
+        while rest.len() >= kib << 10 {
+            let (document, behind) = rest.split_at(rest.floor_char_boundary(kib << 10));
+            rest = behind;
+            count += 1;
+            if is_flagged(document) {
+                flagged += 1;
+                causes.extend(document.lines().find(|line| is_flagged(line)).filter(|_| causes.len() < 40));
+            }
+        }
+        let share = f64::from(flagged) * 100.0 / f64::from(count.max(1));
+        // Writing to a String doesn't fail.
+        let _ = writeln!(out, "| {kib} KiB | {count} | {share:.1} % |");
+    }
+    for cause in causes {
+        // Writing to a String doesn't fail.
+        let _ = writeln!(out, "    {}", cause.trim());
+    }
+    out
+}
+
 fn words_of(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.map(str::to_lowercase).collect()
