@@ -37,28 +37,26 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
 
 /// How many bytes at the start of `bytes` stand for themselves in a string: up to a quote, a backslash or a control.
 pub(crate) fn plain_len(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        let (words, tail) = bytes[at..].as_chunks::<8>();
-        for (nth, word) in words.iter().take(BLOCK_BYTES / 8).enumerate() {
-            let specials = specials(u64::from_le_bytes(*word));
-            if specials != 0 {
-                return at + nth * 8 + specials.trailing_zeros() as usize / 8;
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut nth = 0;
+    while let Some(word) = words.get(nth) {
+        let specials = specials(u64::from_le_bytes(*word));
+        if specials != 0 {
+            return nth * 8 + specials.trailing_zeros() as usize / 8;
+        }
+        nth += 1;
+        if nth == BLOCK_WORDS {
+            // A string that is longer than that may be much longer.
+            while words.get(nth..nth + BLOCK_WORDS).is_some_and(|block| is_plain(block.as_flattened())) {
+                nth += BLOCK_WORDS;
             }
         }
-        if words.len() <= BLOCK_BYTES / 8 {
-            return at + words.len() * 8 + tail.iter().take_while(|byte| !is_special(**byte)).count();
-        }
-        at += BLOCK_BYTES;
-        // A string that is longer than that may be much longer.
-        while bytes.get(at..at + BLOCK_BYTES).is_some_and(is_plain) {
-            at += BLOCK_BYTES;
-        }
     }
+    words.len() * 8 + tail.iter().take_while(|byte| !is_special(**byte)).count()
 }
 
-/// How many bytes are looked at together.
-const BLOCK_BYTES: usize = 64;
+/// How many words of a long string are looked at together.
+const BLOCK_WORDS: usize = 8;
 
 /// Whether a byte is a quote, a backslash or a control.
 const fn is_special(byte: u8) -> bool {
