@@ -7,6 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -219,6 +220,30 @@ fn writes_that_fail_are_tried_again_and_cost_no_record() {
         gateway.stop();
         check(&state, 20);
     }
+}
+
+#[test]
+fn a_writer_that_is_behind_costs_patience_and_no_request() {
+    // So small that there are a hundred slots, which are soon used up while each write takes 30 ms.
+    let Some(disk) = Mounted::new("size=2m") else { return };
+    let vendor = Vendor::start(openai);
+    let gateway = Gateway::with(Config::openai(&vendor, "", "")).state(&disk.state).start();
+    let segment = segments(&disk.state).remove(0);
+    let path = segment.to_str().expect("temporary paths are UTF-8");
+    let args = ["-P", path, "-e", "trace=write", "-e", "inject=write:delay_enter=30000"];
+    let Some(tracer) = Tracer::on(&gateway, &args) else { return };
+    thread::scope(|threads| {
+        for _ in 0..8 {
+            threads.spawn(|| {
+                let mut client = gateway.client();
+                (0..100).for_each(|_| drop(client.ask(chat("chat")).openai_completion()));
+            });
+        }
+    });
+    tracer.end();
+    gateway.stop();
+    check(&disk.state, 800);
+    assert!(all(&disk.state).iter().all(|record| record.text("event_type") != "gap"));
 }
 
 #[test]

@@ -65,6 +65,7 @@ pub(super) async fn pass(
     {
         // As most do, it came in one piece: nothing has to be remembered of it.
         company.record.vendor_finished();
+        company.record.answers(&payload);
         let seen = seen.map(|value| value.map(Value::raw).filter(|raw| raw.len() <= CAPTURE_BYTES_MAX));
         let note = account(endpoint, seen, company);
         frame(&mut out, &payload, framing, More::No);
