@@ -2,43 +2,14 @@
 //!
 //! A test of its own, for it replaces the allocator of its whole process by one that counts.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
 
 use kt_core::dialect::{Crossing, Look, Naming, Translator, Wanted};
 use kt_core::json::{self, Scratch, Span, Value};
 use kt_core::policy::{Action, Category, Judging, Knowledge, Policy, Scan, Threshold};
 use kt_core::sse::events;
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator as it came; what is counted besides is a number of this thread's,
-// whose access never allocates (`const` and without a destructor).
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as this function's caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as this function's caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as this function's caller promises.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::allocations;
 
 const NAMING: Naming<'_> = Naming { id: "answer-1", created: 1_700_000_000, model: "the-model" };
 const STREAMED: Wanted = Wanted { stream: true, stream_usage: true, thinking: true, ..Wanted::WHOLE };
@@ -87,11 +58,11 @@ fn an_event_in_the_middle_of_a_stream_takes_no_memory() {
         round(begin);
         let written = round(middle);
         assert!(written > 200, "{written}");
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         for _ in 0..100 {
             round(middle);
         }
-        assert_eq!(ALLOCATIONS.get() - before, 0, "{crossing:?}");
+        assert_eq!(allocations() - before, 0, "{crossing:?}");
     }
 }
 
@@ -106,18 +77,18 @@ fn a_prompt_is_judged_without_taking_memory() {
     let value = Value::at(body.as_bytes(), Span { start: 0, end: u32::try_from(body.len()).expect("it is short") });
     let mut scan = Scan::default();
     for round in 0..4 {
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         let mut judging = Judging::begin(&policies, Some(&known), "g", body.as_bytes(), value, scan);
         let mut slices = 1;
         while !judging.advance() {
             slices += 1;
         }
-        let read = ALLOCATIONS.get() - before;
+        let read = allocations() - before;
         assert!(slices > 1, "it is one slice");
         // The first one makes room.
         assert!(round == 0 || read == 0, "{read} in round {round}");
         scan = judging.conclude().1;
         // What each policy says goes into the record.
-        assert!(round == 0 || ALLOCATIONS.get() - before <= 8, "{}", ALLOCATIONS.get() - before);
+        assert!(round == 0 || allocations() - before <= 8, "{}", allocations() - before);
     }
 }

@@ -4,8 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "whatever fails here fails the test")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "../../core/tests/counting/mod.rs"]
+mod counting;
+
 use std::sync::Arc;
 
 use kt_core::config::plan::Plan;
@@ -17,35 +18,7 @@ use kt_proxy::clock::Clock;
 use kt_proxy::ledger::{Ledger, Quill};
 use kt_proxy::state::StateDir;
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator as it came; what is counted besides is a number of this thread's,
-// whose access never allocates (`const` and without a destructor).
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as this function's caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as this function's caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as this function's caller promises.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::allocations;
 
 const CONFIG: &str = "
 version: '1'
@@ -79,12 +52,12 @@ fn closing_a_record_takes_no_memory() {
     let (ledger, mut quills) = Ledger::start(&state, 1, &plan, clock).unwrap();
     let event = event(clock.now_ns());
     close(&mut quills[0], &event, &plan);
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     assert!(before > 0, "it counts");
     for _ in 0..500 {
         close(&mut quills[0], &event, &plan);
     }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(allocations() - before, 0);
     drop(quills);
     ledger.shutdown().unwrap();
 }
