@@ -164,7 +164,7 @@ impl<D: Disk> Journal<D> {
         if self.segment != segment {
             self.write_index();
             if reach == Reach::Disk {
-                // The next start looks at the last segment only. What fails here `verify` would say.
+                // So that a power cut leaves it whole; what fails here the next start completes.
                 let _ = self.index.sync();
             }
         }

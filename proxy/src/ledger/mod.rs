@@ -162,7 +162,8 @@ impl Ledger {
 
     fn start_in(dir: &Path, cores: usize, plan: &Arc<Plan>, clock: Clock) -> io::Result<(Self, Vec<Quill>)> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let Recovered { log_epoch, previous, torn, lost } = recover(dir, this_boot())?;
+        let boot = this_boot();
+        let Recovered { log_epoch, previous, torn, lost } = recover(dir, boot)?;
         let stamp = Stamp { log_epoch, seq: 1, wall_start_ns: clock.start_unix_ns(), salt: fastrand::u16(..) };
         let (slots, ring_bytes) = ring_size(dir, cores, plan)?;
         let shared = Arc::new(Shared::new(cores));
@@ -172,7 +173,7 @@ impl Ledger {
         let (mut quills, mut consumers) = (Vec::with_capacity(cores), Vec::with_capacity(cores));
         for core in 0..cores {
             let (wall_start_ns, salt) = (stamp.wall_start_ns, stamp.salt);
-            let owner = Owner { log_epoch, core: core as u32, wall_start_ns, salt, boot: this_boot() };
+            let owner = Owner { log_epoch, core: core as u32, wall_start_ns, salt, boot };
             let ring = Arc::new(Ring::create(dir, owner, slots, ring_bytes)?);
             rings.push(dir.join(owner.file_name()));
             consumers.push(Consumer::new(Arc::clone(&ring)));
