@@ -128,15 +128,13 @@ async fn admit(
         count(&worker.counters.panics);
         Err(Fault::new(Kind::Internal, Phase::Total))
     });
-    let mut company =
-        Company { worker, client, record: &mut record, questions: &mut questions, slot: slot.as_ref(), plan, limits };
     let (after, status, fault) = conclude(&mut company, endpoint, &request, outcome).await;
-    let (worker, serving) = (Rc::clone(worker), Rc::clone(serving));
-    let ending = Ending { ended_ns: worker.now_ns(), worker, serving, slot, record, status, fault, questions };
+    let ended_ns = worker.now_ns();
+    let (of_worker, serving) = (Rc::clone(worker), Rc::clone(serving));
+    let ending = Ending { ended_ns, worker: of_worker, serving, slot, record, status, fault, questions };
     if client.holds_back() {
-        let worker = Rc::clone(&ending.worker);
         let number = Box::pin(ending.file()).await;
-        return Box::pin(release(&worker, client, number, after, limits)).await;
+        return Box::pin(release(worker, client, number, after, limits)).await;
     }
     match ending.questions.is_empty() {
         true => drop(ending.close()),

@@ -60,37 +60,27 @@ pub(super) async fn pass(
         judged?;
     }
     let mut out = heading.head_of(answer, None, framing, company);
-    if let (Some(endpoint), More::No) = (watched, more)
-        && let Some(seen) = json::pick(&payload, WATCHED)
-    {
-        // As most do, it came in one piece: nothing has to be remembered of it.
-        company.record.vendor_finished();
-        company.record.answers(&payload);
-        let seen = seen.map(|value| value.map(Value::raw).filter(|raw| raw.len() <= CAPTURE_BYTES_MAX));
-        let note = account(endpoint, seen, company);
-        frame(&mut out, &payload, framing, More::No);
-        buffers::give(payload);
-        return company.pass_last(out, answer, note.as_ref()).await.map(|()| note);
-    }
-    let mut watch = watched.map(|endpoint| (endpoint, Watch::new(&WATCHED, CAPTURE_BYTES_MAX)));
+    let mut watch = None;
     loop {
-        if let Some((_, watch)) = &mut watch {
-            watch.push(&payload);
-        }
         company.record.answers(&payload);
         frame(&mut out, &payload, framing, more);
         if more == More::No {
             company.record.vendor_finished();
-            let note = watch
-                .as_ref()
-                .and_then(|(endpoint, watch)| account(*endpoint, WATCHED.map(|name| watch.captured(name)), company));
+            let note = watched.and_then(|endpoint| account(endpoint, &payload, watch, company));
             buffers::give(payload);
             return company.pass_last(out, answer, note.as_ref()).await.map(|()| note);
+        }
+        if watched.is_some() {
+            watch.get_or_insert_with(new_watch).push(&payload);
         }
         out = company.pass(out, answer.read_ns).await?;
         payload.clear();
         more = answer.read(&mut payload, company).await?;
     }
+}
+
+fn new_watch() -> Watch {
+    Watch::new(&WATCHED, CAPTURE_BYTES_MAX)
 }
 
 /// Reads what is left of an answer.
@@ -109,8 +99,22 @@ async fn read_whole(
     Ok(())
 }
 
-/// Notes what was seen of the fields that are watched, and returns the vendor's own failure.
-fn account(endpoint: Endpoint, [usage, model, error]: [Option<&[u8]>; 3], company: &mut Company<'_>) -> Option<Fault> {
+/// Notes what an answer said that ends with `last`, and returns the vendor's own failure. `watch` has seen what came
+/// before; none if that was nothing, as for most: then nothing has to be remembered.
+fn account(endpoint: Endpoint, last: &[u8], watch: Option<Watch>, company: &mut Company<'_>) -> Option<Fault> {
+    if watch.is_none()
+        && let Some(seen) = json::pick(last, WATCHED)
+    {
+        let seen = seen.map(|value| value.map(Value::raw).filter(|raw| raw.len() <= CAPTURE_BYTES_MAX));
+        return note(endpoint, seen, company);
+    }
+    let mut watch = watch.unwrap_or_else(new_watch);
+    watch.push(last);
+    note(endpoint, WATCHED.map(|name| watch.captured(name)), company)
+}
+
+/// Notes the fields that are watched, and returns the vendor's own failure.
+fn note(endpoint: Endpoint, [usage, model, error]: [Option<&[u8]>; 3], company: &mut Company<'_>) -> Option<Fault> {
     if let Some(usage) = usage.and_then(|raw| witness::usage(endpoint, raw)) {
         company.record.vendor_says_usage(usage);
     }
