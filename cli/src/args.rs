@@ -151,10 +151,10 @@ pub(crate) struct RunArgs {
     /// Config file; repeat it to lay later files over earlier ones.
     #[arg(long = "policy-config", value_name = "FILE", default_value = "policy-config.yaml")]
     pub(crate) files: Vec<PathBuf>,
-    /// Address to listen on [default: gateway.listen of the config, or 0.0.0.0:41002].
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Address to listen on, HOST:PORT or unix:/PATH [default: gateway.listen of the config, or 0.0.0.0:41002].
+    #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
-    /// Port to listen on, whatever the address; 0 takes a free one.
+    /// Port to listen on, whatever the host; 0 takes a free one.
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
     /// Threads that serve, one per core [default: the CPUs this process may use].
@@ -219,8 +219,8 @@ pub(crate) struct DemoArgs {
 /// `kt bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
-    /// Who is asked: a base URL, or that of an endpoint (…/messages is asked in Anthropic's language). Given twice, both
-    /// are asked in turn with the same prompts, and the difference is told.
+    /// Who is asked: a base URL, or that of an endpoint (…/messages is asked in Anthropic's language), or
+    /// a Unix socket, unix:/PATH. Given twice, both are asked in turn with the same prompts, and the difference is told.
     #[arg(long, value_name = "URL", required = true)]
     pub(crate) target: Vec<String>,
     /// Requests a second, for each target.

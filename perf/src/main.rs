@@ -2,7 +2,9 @@
 
 mod compare;
 
+use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
@@ -10,11 +12,12 @@ use anyhow::Context;
 use clap::Parser;
 use kt_core::dialect::{self, Dialect};
 use kt_lab::cpu::{Usage, resident_bytes};
-use kt_lab::load::{Check, Load, Outcome, Pattern, Question, Target, Verdict};
+use kt_lab::load::{Check, Load, Outcome, Pattern, Question, Target, Verdict, authority};
 use kt_lab::rig::Rig;
 use kt_lab::vendor::LogNormal;
 use kt_lab::vendor::quick::{Delay, QuickVendor, Settings, whole_body};
 use kt_lab::{cores, pump};
+use kt_proxy::listen::Address;
 
 use compare::{CompareArgs, InstallArgs};
 
@@ -75,9 +78,9 @@ struct AnswerArgs {
 
 #[derive(Debug, clap::Args)]
 struct LoadArgs {
-    /// Who is asked. Without it, a vendor beside the load.
-    #[arg(long, value_name = "HOST:PORT")]
-    to: Option<SocketAddr>,
+    /// Who is asked, at HOST:PORT or unix:/PATH. Without it, a vendor beside the load.
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<Address>,
     /// Where the vendor beside the load listens: a gateway forwards to it.
     #[arg(long, value_name = "HOST:PORT")]
     vendor: Option<SocketAddr>,
@@ -119,19 +122,36 @@ struct LoadArgs {
     exact: bool,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Args::parse() {
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has gone, as `head` does: that is an end, not an error.
+        Err(error) if error.chain().any(is_closed_pipe) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With the reader of stderr gone there is nobody to tell.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_closed_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
+    match args {
         Args::Pump(args) => {
             kt_lab::raise_open_files()?;
             let listener = kt_lab::listen(args.listen).context("cannot listen")?;
-            println!("listening on {}", listener.local_addr()?);
+            writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
             Ok(pump::run(&listener, args.to)?)
         }
         Args::Vendor(args) => {
             kt_lab::raise_open_files()?;
             let listener = kt_lab::listen(args.listen).context("cannot listen")?;
             let vendor = QuickVendor::start(listener, args.answers.settings())?;
-            println!("listening on {}", vendor.address());
+            writeln!(io::stdout(), "listening on {}", vendor.address())?;
             loop {
                 thread::park();
             }
@@ -163,7 +183,8 @@ fn ask(args: &LoadArgs) -> anyhow::Result<()> {
     let settings = args.answers.settings();
     let vendor = args.vendor.or_else(|| args.to.is_none().then_some(SocketAddr::from(([127, 0, 0, 1], 0))));
     let rig = Rig::start(vendor.map(|address| (address, settings.clone())).into_iter().collect(), cores::allowed()?)?;
-    let address = args.to.or(rig.vendors().first().copied()).context("nobody to ask")?;
+    let beside = || rig.vendors().first().copied().map(Address::Ip);
+    let address = args.to.clone().or_else(beside).context("nobody to ask")?;
     let fields = args.field.iter().map(|field| field.split_once(':').context("a field is NAME: VALUE"));
     let fields = fields.map(|field| field.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())));
     let path = match settings.dialect {
@@ -171,8 +192,8 @@ fn ask(args: &LoadArgs) -> anyhow::Result<()> {
         _ => args.path.clone(),
     };
     let target = Target {
+        authority: authority(&address),
         address,
-        authority: address.to_string(),
         path,
         fields: fields.collect::<anyhow::Result<_>>()?,
         tls: None,
@@ -204,17 +225,19 @@ fn ask(args: &LoadArgs) -> anyhow::Result<()> {
     let (later, (answered_later, events_later)) = (read()?, count());
     let (answered, events) = (answered_later - answered, events_later - events);
     let outcomes = loading.wait(Duration::from_secs(90)).context("the load has not ended")?;
-    print(&outcomes[0]);
+    let mut out = io::stdout().lock();
+    print(&outcomes[0], &mut out)?;
     for (pid, (before, after)) in args.pid.iter().zip(usages.iter().zip(&later)) {
         let used = after.since(before);
         let resident = resident_bytes(*pid)? as f64 / 1_048_576.0;
         let per = |count: u64| used.cpu_ns as f64 / 1e3 / count.max(1) as f64;
-        println!(
+        writeln!(
+            out,
             "process {pid}: {:.2} µs of CPU per request, {:.2} per event, {:.1} % of a core, {resident:.1} MiB resident",
             per(answered),
             per(events),
             used.cpu_ns as f64 / args.seconds / 1e7,
-        );
+        )?;
     }
     Ok(())
 }
@@ -224,11 +247,11 @@ fn pause(seconds: f64) {
     thread::sleep(Duration::from_secs_f64(seconds));
 }
 
-fn print(outcome: &Outcome) {
+fn print(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     let rate = outcome.rate();
-    println!("{} answers, {rate:.0} a second; {} failed", outcome.answered, outcome.failures());
+    writeln!(out, "{} answers, {rate:.0} a second; {} failed", outcome.answered, outcome.failures())?;
     for (why, count) in &outcome.failed {
-        println!("  {count} × {why}");
+        writeln!(out, "  {count} × {why}")?;
     }
     let rows = [
         ("latency", &outcome.latency),
@@ -239,14 +262,15 @@ fn print(outcome: &Outcome) {
         ("added gap", &outcome.added_gap),
         ("lateness", &outcome.lateness),
     ];
-    println!("{:24} {:>10} {:>10} {:>10} {:>10} {:>10}  µs", "", "p50", "p90", "p99", "p99.9", "max");
+    writeln!(out, "{:24} {:>10} {:>10} {:>10} {:>10} {:>10}  µs", "", "p50", "p90", "p99", "p99.9", "max")?;
     for (name, hist) in rows.into_iter().filter(|(_, hist)| hist.count() > 0) {
         let cells = [0.5, 0.9, 0.99, 0.999].map(|quantile| hist.at(quantile)).into_iter().chain([hist.max()]);
         let cells: String = cells.map(|ns| format!(" {:>10.1}", ns as f64 / 1e3)).collect();
-        println!("{name:24}{cells}");
+        writeln!(out, "{name:24}{cells}")?;
     }
-    println!("the load used {:.0} % of a core", outcome.busy() * 100.0);
+    writeln!(out, "the load used {:.0} % of a core", outcome.busy() * 100.0)?;
     if let Verdict::Doubtful(doubts) = outcome.verdict() {
-        doubts.iter().for_each(|doubt| println!("doubtful: {doubt}"));
+        doubts.iter().try_for_each(|doubt| writeln!(out, "doubtful: {doubt}"))?;
     }
+    Ok(())
 }

@@ -60,3 +60,15 @@ fn who_and_what_is_not_there_is_said() {
         assert!(code == Some(1) && said.contains(says), "{args:?}: {said}");
     }
 }
+
+#[test]
+fn whoever_reads_no_further_ends_it_quietly() {
+    let cases: [&[&str]; 2] = [&["compare", "--cases", "list"], &["load", "--seconds", "0.1", "--warm-up", "0"]];
+    for args in cases {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kt-lab"));
+        let output = command.args(args).stdout(writer).output().expect("it can be run");
+        assert_eq!((output.status.code(), &*String::from_utf8_lossy(&output.stderr)), (Some(0), ""), "{args:?}");
+    }
+}

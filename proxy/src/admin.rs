@@ -6,7 +6,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::ledger::Gauges;
+use crate::listen::Address;
 use crate::mail::{Letter, Mailbox};
 use crate::meters::{ArmKey, ArmMeters, Counts, Distribution, Ended, Measure, Reading, Sum};
 use crate::metrics::{self, Surroundings};
@@ -93,7 +94,7 @@ pub struct Admin {
     counted: Counted,
     clock: Clock,
     engine: Engine,
-    address: SocketAddr,
+    address: Address,
     visitors: AtomicUsize,
 }
 
@@ -156,7 +157,7 @@ pub fn serve(doors: Vec<Door>, admin: Admin) -> Result<(), String> {
 
 impl Admin {
     /// Knows how to reload, whom to ask, and what to say of itself.
-    pub fn new(reloader: Arc<Reloader>, counted: Counted, clock: Clock, engine: Engine, address: SocketAddr) -> Self {
+    pub fn new(reloader: Arc<Reloader>, counted: Counted, clock: Clock, engine: Engine, address: Address) -> Self {
         Self { reloader, counted, clock, engine, address, visitors: AtomicUsize::new(0) }
     }
 

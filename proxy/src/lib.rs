@@ -6,7 +6,7 @@
 //!
 //! In reading order: [`exchange`] (start here), [`client`] and [`upstream`] (the two sides), [`outgoing`] and [`relay`]
 //! (what goes between them), [`moderation`] (what is asked beside them), [`worker`] (what a core owns), [`greeting`] (how a connection begins), [`server`] (how it
-//! all starts and ends), [`reload`]; what is counted, [`meters`], [`minutes`] and [`metrics`]; underneath [`wire`],
+//! all starts and ends), [`listen`], [`reload`]; what is counted, [`meters`], [`minutes`] and [`metrics`]; underneath [`wire`],
 //! [`tls`], [`pool`], [`connect`], [`addresses`], [`bodies`], [`buffers`], [`deadline`],
 //! [`resolve`], [`rt`].
 //!
@@ -30,6 +30,7 @@ pub mod endpoint;
 pub mod exchange;
 pub mod greeting;
 pub mod ledger;
+pub mod listen;
 pub mod mail;
 pub mod meters;
 pub mod metrics;

@@ -4,7 +4,6 @@
 //! is a [`Deployment`], whole; each switches between two requests, and what is in flight ends on the old one.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use kt_core::config::{self, Source};
 use rustls::{ClientConfig, ServerConfig};
 use tracing::{info, warn};
 
+use crate::listen::Address;
 use crate::mail::{Letter, Mailbox};
 use crate::tls;
 
@@ -132,8 +132,13 @@ pub fn warn_of_missing_keys(plan: &Plan) {
 }
 
 /// Says that nobody who can reach this address is asked who they are, if that is so and others than this machine can.
-pub fn warn_of_open_door(plan: &Plan, address: SocketAddr) {
-    if plan.clients.is_none() && !address.ip().to_canonical().is_loopback() {
+pub fn warn_of_open_door(plan: &Plan, address: &Address) {
+    let is_open = match address {
+        Address::Ip(address) => !address.ip().to_canonical().is_loopback(),
+        // Who may connect is up to the file's mode.
+        Address::Unix(_) => false,
+    };
+    if plan.clients.is_none() && is_open {
         warn!(
             target: LOG,
             "Whoever can reach {address} can spend the vendors' API keys: list who may under gateway.clients, or listen on \
@@ -153,7 +158,7 @@ pub fn announce_groups(plan: &Plan) {
 pub struct Reloader {
     files: Box<[PathBuf]>,
     cores: Box<[Mailbox]>,
-    address: SocketAddr,
+    address: Address,
     current: Mutex<Current>,
     record: Record,
 }
@@ -173,7 +178,7 @@ impl Reloader {
     pub fn new(
         files: Box<[PathBuf]>,
         cores: Box<[Mailbox]>,
-        address: SocketAddr,
+        address: Address,
         deployment: Arc<Deployment>,
         fixed: Fixed,
         record: Record,
@@ -209,7 +214,7 @@ impl Reloader {
         let previous = std::mem::replace(&mut current.deployment, Arc::clone(&deployment));
         warn_of_missing_keys(&deployment.plan);
         if previous.plan.clients.is_some() {
-            warn_of_open_door(&deployment.plan, self.address);
+            warn_of_open_door(&deployment.plan, &self.address);
         }
         info!(target: LOG, "Configuration reloaded: version {}", deployment.plan.version);
         announce_groups(&deployment.plan);

@@ -17,13 +17,14 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use kt_core::config::plan::Driver;
 use kt_core::limits::BUFFER_BYTES;
@@ -33,10 +34,11 @@ use monoio::net::{TcpStream, UnixStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use rustix::time::{timerfd_create, timerfd_settime};
-use socket2::SockRef;
+use socket2::{Domain, SockAddr, SockRef, Type};
 
 use crate::buffers;
 use crate::deadline::Descriptor;
+use crate::listen::Listening;
 
 /// Submission queue entries of a core's ring. More than the operations one core starts between two enters.
 const RING_ENTRIES: u32 = 4_096;
@@ -180,7 +182,7 @@ enum Inflow {
     Turning,
 }
 
-/// A connected TCP socket with the bytes read from it.
+/// A connected socket with the bytes read from it.
 ///
 /// A read that has started stays here until it is done, whether or not anybody is still polling for it: waiting for
 /// bytes can be given up at any time without losing any.
@@ -198,7 +200,7 @@ thread_local! {
     static OPEN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How many TCP sockets this core has open, both sides together; each is a descriptor.
+/// How many sockets this core has open, both sides together; each is a descriptor.
 pub fn open_sockets() -> usize {
     OPEN.get()
 }
@@ -207,12 +209,22 @@ pub fn open_sockets() -> usize {
 struct Retiring(Rc<Descriptor>);
 
 impl Socket {
-    fn new(stream: TcpStream) -> io::Result<Self> {
+    fn tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        Ok(Self::new(stream))
+    }
+
+    /// A Unix socket, through the type of a TCP stream: receiving, sending and shutting down are the same operations on
+    /// either, and nothing else is done with one.
+    fn unix(stream: StdUnixStream) -> io::Result<Self> {
+        Ok(Self::new(TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(stream)))?))
+    }
+
+    fn new(stream: TcpStream) -> Self {
         OPEN.set(OPEN.get() + 1);
         let descriptor = Retiring(Rc::new(Descriptor::of_open_socket(stream.as_raw_fd())));
         let (inflow, outflow) = stream.into_split();
-        Ok(Self { descriptor, inflow: Inflow::Idle(inflow), bytes: Vec::new(), outflow })
+        Self { descriptor, inflow: Inflow::Idle(inflow), bytes: Vec::new(), outflow }
     }
 
     /// The descriptor, for whoever has to end this socket from outside.
@@ -376,8 +388,31 @@ impl Drop for Retiring {
 #[allow(clippy::disallowed_methods)] // A connect owns no buffer: this is the one future that may be dropped.
 pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<Socket> {
     match monoio::time::timeout(limit, TcpStream::connect_addr(address)).await {
-        Ok(stream) => Socket::new(stream?),
+        Ok(stream) => Socket::tcp(stream?),
         Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// As [`connect`], to a Unix socket. One whose queue is full is asked again every millisecond.
+///
+/// # Errors
+///
+/// The kernel's, or `TimedOut`.
+pub async fn connect_unix(path: &Path, limit: Duration) -> io::Result<Socket> {
+    let place = SockAddr::unix(path)?;
+    let due = Instant::now() + limit;
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // It stays so: a ring waits on such a socket as on any other, and epoll wants it.
+    socket.set_nonblocking(true)?;
+    loop {
+        match socket.connect(&place) {
+            Ok(()) => return Socket::unix(OwnedFd::from(socket).into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < due => {
+                sleep(Duration::from_millis(1)).await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(io::ErrorKind::TimedOut.into()),
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -385,13 +420,12 @@ pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<Socket>
 #[allow(clippy::disallowed_types)] // See above.
 type Cancel = monoio::io::Canceller;
 
-/// A listening socket of one core.
-pub struct Listener {
-    inner: monoio::net::TcpListener,
-    /// The same socket, for what is still queued after the last [`Self::accept`] was cancelled.
-    queue: std::net::TcpListener,
-    canceller: RefCell<Option<Cancel>>,
-    engine: Engine,
+/// Where a core's connections come from.
+pub enum Listener {
+    /// A TCP listener of its own.
+    Tcp(TcpDoor),
+    /// A Unix socket that other cores take from as well.
+    Unix(UnixDoor),
 }
 
 impl Listener {
@@ -400,7 +434,66 @@ impl Listener {
     /// # Errors
     ///
     /// The kernel's, when the socket can't be registered or cloned.
-    pub fn new(listener: std::net::TcpListener, engine: Engine) -> io::Result<Self> {
+    pub fn new(listening: Listening, engine: Engine) -> io::Result<Self> {
+        Ok(match listening {
+            Listening::Tcp(listener) => Self::Tcp(TcpDoor::new(listener, engine)?),
+            Listening::Unix(listener) => Self::Unix(UnixDoor::new(listener, engine)?),
+        })
+    }
+
+    /// Waits for a connection, and says from which address it comes, if that is one of the network; `None` once
+    /// [`Self::stop`] was called. To be awaited to its end, never raced: a connection that the kernel has accepted for a
+    /// dropped future would be lost, and its descriptor with it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; running out of descriptors is one.
+    pub async fn accept(&self) -> io::Result<Option<(Socket, Option<IpAddr>)>> {
+        match self {
+            Self::Tcp(door) => Ok(door.accept().await?.map(|(socket, peer)| (socket, Some(peer)))),
+            Self::Unix(door) => Ok(door.accept().await?.map(|socket| (socket, None))),
+        }
+    }
+
+    /// Ends a pending [`Self::accept`]; what is queued can still be had by [`Self::accept_queued`].
+    pub fn stop(&self) {
+        match self {
+            Self::Tcp(door) => door.stop(),
+            Self::Unix(door) => door.stop(),
+        }
+    }
+
+    /// A connection that was queued when accepting stopped, without waiting.
+    pub fn accept_queued(&self) -> Option<(Socket, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(door) => door.accept_queued().map(|(socket, peer)| (socket, Some(peer))),
+            Self::Unix(door) => Some((door.accept_now().ok()?, None)),
+        }
+    }
+
+    /// Takes in no more: whoever connects from now on is refused by the kernel, and doesn't wait in a queue that nobody
+    /// empties. Linux takes a listening socket that is shut down for reading out of service, while its descriptor lives.
+    /// A Unix socket is out of reach as soon as its file has gone.
+    pub fn close(&self) {
+        match self {
+            // An error says that it doesn't listen any more, which is all that was wanted.
+            Self::Tcp(door) => drop(SockRef::from(&door.queue).shutdown(Shutdown::Read)),
+            Self::Unix(_) => {}
+        }
+    }
+}
+
+/// A listening TCP socket of one core.
+pub struct TcpDoor {
+    inner: monoio::net::TcpListener,
+    /// The same socket, for what is still queued after the last accept was cancelled.
+    queue: std::net::TcpListener,
+    canceller: RefCell<Option<Cancel>>,
+    engine: Engine,
+}
+
+impl TcpDoor {
+    fn new(listener: std::net::TcpListener, engine: Engine) -> io::Result<Self> {
         listener.set_nonblocking(engine == Engine::Epoll)?;
         Ok(Self {
             queue: listener.try_clone()?,
@@ -410,16 +503,10 @@ impl Listener {
         })
     }
 
-    /// Waits for a connection, and says from which address it comes; `None` once [`Self::stop`] was called. To be awaited to its end, never raced: a
-    /// connection that the kernel has accepted for a dropped future would be lost, and its descriptor with it.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's; running out of descriptors is one.
-    pub async fn accept(&self) -> io::Result<Option<(Socket, IpAddr)>> {
+    async fn accept(&self) -> io::Result<Option<(Socket, IpAddr)>> {
         let Some(handle) = self.canceller.borrow().as_ref().map(Cancel::handle) else { return Ok(None) };
         match self.inner.cancelable_accept(handle).await {
-            Ok((stream, peer)) => Socket::new(stream).map(|socket| Some((socket, peer.ip()))),
+            Ok((stream, peer)) => Socket::tcp(stream).map(|socket| Some((socket, peer.ip()))),
             Err(error) if self.canceller.borrow().is_none() => {
                 drop(error);
                 Ok(None)
@@ -428,27 +515,74 @@ impl Listener {
         }
     }
 
-    /// Ends a pending [`Self::accept`]; what is queued can still be had by [`Self::accept_queued`].
-    pub fn stop(&self) {
+    fn stop(&self) {
         let canceller = self.canceller.borrow_mut().take();
         if let Some(canceller) = canceller {
             canceller.cancel();
         }
     }
 
-    /// A connection that was queued when accepting stopped, without waiting.
-    pub fn accept_queued(&self) -> Option<(Socket, IpAddr)> {
+    fn accept_queued(&self) -> Option<(Socket, IpAddr)> {
         self.queue.set_nonblocking(true).ok()?;
         let (stream, peer) = self.queue.accept().ok()?;
         stream.set_nonblocking(self.engine == Engine::Epoll).ok()?;
-        Some((TcpStream::from_std(stream).and_then(Socket::new).ok()?, peer.ip()))
+        Some((TcpStream::from_std(stream).and_then(Socket::tcp).ok()?, peer.ip()))
+    }
+}
+
+/// One core's hold on a listening Unix socket. Whoever is woken first takes the next connection, which is who has least to
+/// do; the others find nothing, and wait on.
+pub struct UnixDoor {
+    poll: monoio::net::UnixListener,
+    queue: StdUnixListener,
+    stopped: Cell<bool>,
+    waiting: RefCell<Option<Waker>>,
+    engine: Engine,
+}
+
+impl UnixDoor {
+    fn new(listener: StdUnixListener, engine: Engine) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            queue: listener.try_clone()?,
+            poll: monoio::net::UnixListener::from_std(listener)?,
+            stopped: Cell::new(false),
+            waiting: RefCell::default(),
+            engine,
+        })
     }
 
-    /// Takes in no more: whoever connects from now on is refused by the kernel, and doesn't wait in a queue that nobody
-    /// empties. Linux takes a listening socket that is shut down for reading out of service, while its descriptor lives.
-    pub fn close(&self) {
-        // An error says that it doesn't listen any more, which is all that was wanted.
-        drop(SockRef::from(&self.queue).shutdown(Shutdown::Read));
+    async fn accept(&self) -> io::Result<Option<Socket>> {
+        while !self.stopped.get() {
+            match self.accept_now() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                accepted => return accepted.map(Some),
+            }
+            // A poll owns no buffer and may be dropped.
+            let mut readable = pin!(self.poll.readable(false));
+            poll_fn(|cx| {
+                if self.stopped.get() {
+                    return Poll::Ready(Ok(()));
+                }
+                *self.waiting.borrow_mut() = Some(cx.waker().clone());
+                readable.as_mut().poll(cx)
+            })
+            .await?;
+        }
+        Ok(None)
+    }
+
+    fn accept_now(&self) -> io::Result<Socket> {
+        let (stream, _nameless) = self.queue.accept()?;
+        stream.set_nonblocking(self.engine == Engine::Epoll)?;
+        Socket::unix(stream)
+    }
+
+    fn stop(&self) {
+        self.stopped.set(true);
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 //! Everything that can be refused is refused in [`Server::prepare`], in one clear line, before a thread is started.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,12 +16,12 @@ use kt_core::policy::FailMode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use socket2::{Domain, Protocol, Socket, Type};
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Admin, Counted};
 use crate::clock::Clock;
 use crate::ledger::{Ledger, Quill};
+use crate::listen::{self, Bound, Listening};
 use crate::mail::{Letter, Mailbox};
 use crate::minutes::Minutes;
 use crate::reload::{self, Deployment, LOG, Reloader};
@@ -31,8 +30,6 @@ use crate::rt::{self, Bell, Engine, Listener};
 use crate::state::{StateDir, StateLock};
 use crate::worker::{self, Descriptors, Outfit, Worker};
 
-/// Connections that may wait in the kernel for each core.
-const BACKLOG: i32 = 4_096;
 /// What is listened on when neither a flag nor the config says.
 const DEFAULT_LISTEN: &str = "0.0.0.0:41002";
 /// How long a drain may take on top of what requests in flight are given.
@@ -43,7 +40,7 @@ const DRAIN_SPARE: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Config files, absolute, in the order they are merged.
     pub files: Vec<PathBuf>,
-    /// `HOST:PORT`.
+    /// `HOST:PORT`, or `unix:` and a path from the root on.
     pub listen: Option<String>,
     /// Replaces the port of `listen`.
     pub port: Option<u16>,
@@ -66,8 +63,7 @@ pub struct Server {
     warnings: String,
     engine: Engine,
     why: String,
-    listeners: Vec<TcpListener>,
-    address: SocketAddr,
+    bound: Bound,
     state: StateDir,
     /// Held as long as this gateway lives.
     lock: StateLock,
@@ -89,7 +85,7 @@ impl Server {
         let cores = options.cores.or(fixed.cores).unwrap_or_else(available_cores);
         let wanted = options.listen.as_deref().or(fixed.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);
         let (state, lock) = StateDir::open(options.state_dir.as_deref()).map_err(|error| error.to_string())?;
-        let (listeners, address) = bind(wanted, options.port, cores)?;
+        let bound = listen::bind(wanted, options.port, cores)?;
         let mut admin = vec![admin::Door::unix(&state)?];
         if let Some(listen) = &fixed.admin_listen {
             admin.push(admin::Door::tcp(listen)?);
@@ -102,8 +98,7 @@ impl Server {
             warnings,
             engine,
             why,
-            listeners,
-            address,
+            bound,
             state,
             lock,
             admin,
@@ -134,8 +129,7 @@ impl Server {
             warnings: _,
             engine,
             why,
-            listeners,
-            address,
+            bound: Bound { listening, address, file },
             state,
             lock,
             admin,
@@ -143,21 +137,21 @@ impl Server {
         log_panics();
         let plan = Arc::clone(&deployment.plan);
         info!(target: LOG, "Starting gateway on {address}");
-        info!(target: "keeptrusts::runtime", "{} core(s) on {}: {why}", listeners.len(), engine.as_str());
+        info!(target: "keeptrusts::runtime", "{} core(s) on {}: {why}", listening.len(), engine.as_str());
         let (targets, groups, policies) = (plan.targets.len(), plan.groups.len(), plan.policies.len());
         info!(target: LOG, "Loaded {targets} provider(s), {groups} model group(s), {policies} policy(ies)");
         reload::announce_groups(&plan);
         reload::warn_of_missing_keys(&plan);
-        reload::warn_of_open_door(&plan, address);
+        reload::warn_of_open_door(&plan, &address);
 
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| format!("signals: {error}"))?;
         let clock = Clock::start();
         let (ledger, quills) =
-            Ledger::start(&state, listeners.len(), &plan, clock).map_err(|error| error.to_string())?;
+            Ledger::start(&state, listening.len(), &plan, clock).map_err(|error| error.to_string())?;
         let asker = Asker::start().map_err(|error| format!("cannot start a resolver thread: {error}"))?;
-        let minutes = Minutes::new(listeners.len());
+        let minutes = Minutes::new(listening.len());
         let cores = start_cores(
-            listeners,
+            listening,
             quills,
             &asker,
             &Common { deployment: &deployment, engine, clock, minutes: &minutes, fail_mode },
@@ -170,7 +164,7 @@ impl Server {
             let log = log.as_ref().ok_or("the gateway is shutting down; nothing was applied")?;
             log.config(plan, clock.now_ns()).map_err(|stuck| format!("{stuck}; nothing was applied"))
         });
-        let reloader = Arc::new(Reloader::new(files, cores.clone(), address, deployment, fixed, record));
+        let reloader = Arc::new(Reloader::new(files, cores.clone(), address.clone(), deployment, fixed, record));
         let log = Arc::clone(&ledger);
         let gauges = Box::new(move || {
             let log = log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,6 +175,9 @@ impl Server {
         info!(target: LOG, "Gateway ready");
 
         wait_for_the_end(&mut signals, &reloader);
+        if let Some(file) = file {
+            file.remove();
+        }
         drain(&cores, signals);
         let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner).take();
         let lost = ledger.map_or(Ok(()), |ledger| ledger.shutdown().map_err(|given_up| given_up.to_string()));
@@ -218,52 +215,6 @@ fn available_cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Binds one listener per core to the same address. A second gateway on the same port is refused, though the port could
-/// be shared: the first bind is made without `SO_REUSEPORT` and given up again.
-fn bind(listen: &str, port: Option<u16>, cores: usize) -> Result<(Vec<TcpListener>, SocketAddr), String> {
-    let mut address = listen
-        .to_socket_addrs()
-        .map_err(|error| format!("cannot listen on {listen}: {error}; give HOST:PORT, e.g. 127.0.0.1:41002"))?
-        .next()
-        .ok_or_else(|| format!("cannot listen on {listen}: the name has no address"))?;
-    if let Some(port) = port {
-        address.set_port(port);
-    }
-    let say = |address: SocketAddr, error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            format!("cannot listen on {address}: the port is in use; stop what uses it, or choose another with --port")
-        }
-        _ => format!("cannot listen on {address}: {error}"),
-    };
-    if address.port() != 0 {
-        drop(listener(address, Sharing::Alone).map_err(|error| say(address, error))?);
-    }
-    let mut listeners = Vec::with_capacity(cores);
-    for _ in 0..cores {
-        let listener = listener(address, Sharing::WithItsCores).map_err(|error| say(address, error))?;
-        address = listener.local_addr().map_err(|error| say(address, error))?;
-        listeners.push(listener);
-    }
-    Ok((listeners, address))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sharing {
-    Alone,
-    WithItsCores,
-}
-
-fn listener(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if sharing == Sharing::WithItsCores {
-        socket.set_reuse_port(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 /// What every core is given alike.
 struct Common<'a> {
     deployment: &'a Arc<Deployment>,
@@ -274,7 +225,7 @@ struct Common<'a> {
 }
 
 fn start_cores(
-    listeners: Vec<TcpListener>,
+    listening: Vec<Listening>,
     quills: Vec<Quill>,
     asker: &Asker,
     common: &Common<'_>,
@@ -282,12 +233,12 @@ fn start_cores(
     let Common { deployment, engine, clock, minutes, fail_mode } = *common;
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
     // Pinning pays when every CPU has its core; with fewer the scheduler knows better where there is room.
-    let pinned = cpus.len() == listeners.len() && cpus.len() > 1;
-    let count = listeners.len();
+    let pinned = cpus.len() == listening.len() && cpus.len() > 1;
+    let count = listening.len();
     let descriptors = descriptors(count);
     let (ready, started) = bounded::<Result<(), String>>(count);
     let mut mailboxes = Vec::with_capacity(count);
-    for (core, (listener, quill)) in listeners.into_iter().zip(quills).enumerate() {
+    for (core, (listening, quill)) in listening.into_iter().zip(quills).enumerate() {
         let (pull, inner) = rt::bell().map_err(|error| format!("cannot make a socket pair: {error}"))?;
         quill.hang(pull.clone());
         let (mailbox, letters) = Mailbox::new(pull);
@@ -301,7 +252,7 @@ fn start_cores(
             }
             let core = u32::try_from(core).unwrap_or(u32::MAX);
             let serve = || async move {
-                let listener = Listener::new(listener, engine)?;
+                let listener = Listener::new(listening, engine)?;
                 let bell = Bell::hang(inner, engine)?;
                 let names = Names::new(asker, mailbox);
                 let worker = Worker::new(Outfit {

@@ -644,11 +644,16 @@ pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
     listener.close();
 }
 
-fn admit(worker: &Rc<Worker>, socket: Socket, peer: IpAddr) {
+/// Serves a connection from `peer`; who comes by a Unix socket has no address, and is no one's too many.
+fn admit(worker: &Rc<Worker>, socket: Socket, peer: Option<IpAddr>) {
     let most = worker.serving.borrow().plan().limits.connections_per_address_max;
-    let Some(counted) = worker.addresses.admit(peer, most) else {
-        count(&worker.counters.turned_away);
-        return drop(socket);
+    let counted = match peer.map(|peer| worker.addresses.admit(peer, most)) {
+        Some(Some(counted)) => Some(counted),
+        Some(None) => {
+            count(&worker.counters.turned_away);
+            return drop(socket);
+        }
+        None => None,
     };
     let wire = Wire::plain(socket, &worker.watch);
     // Counted before its task has begun: the next one may be there already.
@@ -668,11 +673,11 @@ fn admit(worker: &Rc<Worker>, socket: Socket, peer: IpAddr) {
 /// A client's connection, counted for as long as this lives.
 struct Admitted {
     worker: Rc<Worker>,
-    _of_its_address: Counted,
+    _of_its_address: Option<Counted>,
 }
 
 impl Admitted {
-    fn new(worker: &Rc<Worker>, of_its_address: Counted) -> Self {
+    fn new(worker: &Rc<Worker>, of_its_address: Option<Counted>) -> Self {
         count(&worker.counters.connections);
         Self { worker: Rc::clone(worker), _of_its_address: of_its_address }
     }

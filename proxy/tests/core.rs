@@ -20,6 +20,7 @@ use kt_core::config::plan::Driver;
 use kt_core::policy::FailMode;
 use kt_proxy::clock::Clock;
 use kt_proxy::ledger::{Ledger, Quill};
+use kt_proxy::listen::Listening;
 use kt_proxy::mail::{Letter, Mailbox};
 use kt_proxy::meters::Counts;
 use kt_proxy::minutes::Minutes;
@@ -101,7 +102,7 @@ impl Core {
         let serve = move || {
             let main = || async move {
                 let outfit = outfit(clock, deployment, own, quill);
-                let listener = Rc::new(Listener::new(listener, engine).unwrap());
+                let listener = Rc::new(Listener::new(Listening::Tcp(listener), engine).unwrap());
                 let bell = Bell::hang(bell, engine).unwrap();
                 let worker = Worker::new(outfit);
                 let _held = prepare(&worker);

@@ -38,5 +38,6 @@ mod tail;
 mod tidy;
 mod tls;
 mod tutorial;
+mod unix;
 mod vendors;
 mod ways;

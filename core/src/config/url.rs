@@ -140,6 +140,14 @@ pub(super) fn is_listen_address(text: &str) -> bool {
     is_host && port(digits).is_some()
 }
 
+/// Whether a gateway can listen there: `unix:` and the path of a socket from the root on, which has at most 107 bytes
+/// (unix(7)).
+pub(super) fn is_socket_path(text: &str) -> bool {
+    const SOCKET_PATH_BYTES_MAX: usize = 107;
+    let Some(path) = text.strip_prefix("unix:") else { return false };
+    path.starts_with('/') && !path.ends_with('/') && path.len() <= SOCKET_PATH_BYTES_MAX && !path.contains('\0')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,5 +229,15 @@ mod tests {
         {
             assert!(!is_listen_address(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_socket_has_a_path_from_the_root_on() {
+        assert!(is_socket_path("unix:/run/kt/kt.sock"));
+        assert!(is_socket_path(&format!("unix:/{}", "a".repeat(106))));
+        for text in ["unix:", "unix:kt.sock", "unix:/run/", "/run/kt.sock", "UNIX:/kt.sock", "unix:/a\0b", "unix::1"] {
+            assert!(!is_socket_path(text), "{text}");
+        }
+        assert!(!is_socket_path(&format!("unix:/{}", "a".repeat(107))));
     }
 }

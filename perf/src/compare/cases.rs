@@ -83,7 +83,7 @@ impl Case {
             Kind::Open { .. } | Kind::Idle => 1,
             Kind::Closed | Kind::Streams { .. } | Kind::IdleStreams => self.connections,
         };
-        peer.has(self.route) && connections <= peer.connections_max
+        peer.has(self.route) && peer.plays(self.name) && connections <= peer.connections_max
     }
 
     /// Whether going straight to the vendor says something: where times are what is looked at.

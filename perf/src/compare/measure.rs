@@ -10,6 +10,7 @@ use kt_lab::cpu::{Usage, resident_bytes, wake_ups};
 use kt_lab::load::{Check, Load, Loading, Outcome, Pattern, Question, Target, Verdict};
 use kt_lab::rig::Rig;
 use kt_lab::stamp::Wish;
+use kt_proxy::listen::Address;
 
 use super::cases::{Case, Kind};
 use super::pause;
@@ -19,8 +20,11 @@ use super::peers::{Route, Running};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Length of a window in which CPU time is read, about.
 const WINDOW: Duration = Duration::from_millis(500);
-/// How long streams that wait are held.
-const HOLD: Duration = Duration::from_secs(5);
+/// How long streams that wait are held: some give back what it took to begin when nothing has happened for a while.
+const HOLD: Duration = Duration::from_secs(10);
+/// When their next event comes: after each has been given up, and not much later, since not every peer ends a vendor's
+/// answer when its client has gone.
+const NEXT_EVENT_US: u64 = 12_000_000;
 
 /// Who is asked: a peer, or the vendor itself.
 #[derive(Clone, Copy)]
@@ -86,7 +90,7 @@ impl Plan<'_> {
         };
         let (wish, stream) = match self.case.kind {
             Kind::Streams { events, gap_us } => (Wish { delay_us: 0, events, gap_us }, true),
-            Kind::IdleStreams => (Wish { delay_us: 0, events: 2, gap_us: 3_600_000_000 }, true),
+            Kind::IdleStreams => (Wish { delay_us: 0, events: 2, gap_us: NEXT_EVENT_US }, true),
             Kind::Closed | Kind::Open { .. } | Kind::Idle => (Wish { delay_us: 0, events: 1, gap_us: 0 }, false),
         };
         let (before, after) = self.body.clone();
@@ -172,7 +176,7 @@ impl Plan<'_> {
 
 fn straight(vendor: SocketAddr) -> Target {
     Target {
-        address: vendor,
+        address: Address::Ip(vendor),
         authority: vendor.to_string(),
         path: "/v1/chat/completions".to_owned(),
         fields: Vec::new(),

@@ -13,6 +13,7 @@ mod report;
 
 use std::env;
 use std::fs;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,8 +44,11 @@ const COUNTS: (Duration, Duration) = (Duration::from_millis(1_000), Duration::fr
 /// From so many connections on, coming up takes longer, and what is left of them in a peer's pool is closed afterwards: the
 /// next one needs the descriptors.
 const MANY: usize = 1_000;
-/// How long the closing takes, and that a peer sees it.
-const SETTLE: Duration = Duration::from_millis(700);
+/// How long it may take until all of them are closed, and how often that is looked at.
+const SETTLE: Duration = Duration::from_secs(15);
+const SETTLE_LOOK: Duration = Duration::from_millis(100);
+/// Descriptors more than before that are no sign of connections that stayed.
+const SETTLED: usize = 64;
 /// Who is compared with itself, if it takes part.
 const SELF: &str = "kt";
 
@@ -118,8 +122,8 @@ pub(crate) fn install(args: &InstallArgs) -> anyhow::Result<()> {
     let mut failures = Vec::new();
     for peer in chosen(peers::read(&here)?, &args.peers)? {
         match peer.install(&names) {
-            Ok(true) => println!("{}: installed", peer.name),
-            Ok(false) => println!("{}: is there", peer.name),
+            Ok(true) => writeln!(io::stdout(), "{}: installed", peer.name)?,
+            Ok(false) => writeln!(io::stdout(), "{}: is there", peer.name)?,
             Err(error) => failures.push(format!("{error:#}")),
         }
     }
@@ -150,9 +154,11 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let kt = gateway_program(args)?;
     let stage = Stage::set(args, kt)?;
     let machine = Machine::look(stage.cores);
-    println!("{} on {} cores of {}, Linux {}", machine.commit, machine.cores, machine.processor, machine.kernel);
+    // Written to be passed on: whoever has read enough ends the run, and no peer is left behind.
+    let mut out = io::stdout();
+    writeln!(out, "{} on {} cores of {}, Linux {}", machine.commit, machine.cores, machine.processor, machine.kernel)?;
     for (peer, why) in &stage.absent {
-        println!("not measured: {peer} ({why})");
+        writeln!(out, "not measured: {peer} ({why})")?;
     }
     let began = Instant::now();
     let mut show = Show { stage: &stage, args, dice: Rng::with_seed(1), best: None, began };
@@ -161,17 +167,19 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let mut sheets = Vec::new();
     for case in &cases {
         let sheet = show.play(case, timing)?;
-        println!("\n{}", sheet.table());
+        writeln!(out, "\n{}", sheet.table())?;
         sheets.push(sheet);
     }
     let after = stage.memory_after();
-    println!("\nmeasured in {:.0} s", began.elapsed().as_secs_f64());
+    writeln!(out, "\nmeasured in {:.0} s", began.elapsed().as_secs_f64())?;
     write_record(args, &stage, &machine, timing, noise, &sheets, &after)
 }
 
 fn chosen_cases(names: &[String]) -> anyhow::Result<Vec<Case>> {
     if names == ["list"] {
-        CASES.iter().for_each(|case| println!("{:18} {}", case.name, case.what));
+        for case in CASES {
+            writeln!(io::stdout(), "{:18} {}", case.name, case.what)?;
+        }
         return Ok(Vec::new());
     }
     if let Some(unknown) = names.iter().find(|name| CASES.iter().all(|case| case.name != **name)) {
@@ -208,6 +216,8 @@ fn pause(time: Duration) {
 /// Everything that takes part.
 struct Stage {
     rig: Rig,
+    names: Names,
+    gateway_core: usize,
     running: Vec<Running>,
     versions: Vec<(String, Option<String>)>,
     absent: Vec<(String, String)>,
@@ -255,6 +265,8 @@ impl Stage {
             Names { peers: args.place.folder()?, here: here.clone(), kt, lab: env::current_exe()?, vendors, ca };
         let mut stage = Self {
             rig,
+            names,
+            gateway_core,
             running: Vec::new(),
             versions: Vec::new(),
             absent: Vec::new(),
@@ -264,19 +276,19 @@ impl Stage {
             _folder: folder,
         };
         for peer in chosen(peers::read(&here)?, &args.peers)? {
-            if !peer.is_installed(&names) {
+            if !peer.is_installed(&stage.names) {
                 stage.absent.push((peer.name, "not installed".to_owned()));
                 continue;
             }
             let run = stage._folder.0.join(&peer.name);
-            let started = peer.start(&names, gateway_core, &run).and_then(|running| {
+            let started = peer.start(&stage.names, gateway_core, &run).and_then(|running| {
                 let sample = stage.first_answers(&running)?;
                 Ok((running, sample))
             });
             match started {
                 Ok((running, sample)) => {
                     stage.idle_mib.push((peer.name.clone(), sample.resident_mib));
-                    stage.versions.push((peer.name.clone(), peer.version(&names)));
+                    stage.versions.push((peer.name.clone(), peer.version(&stage.names)));
                     running.hold();
                     stage.running.push(running);
                 }
@@ -307,6 +319,35 @@ impl Stage {
         bail!("it doesn't answer as it should: {why}")
     }
 
+    /// A second process of a peer, which has answered once.
+    fn start_another(&self, running: &Running) -> anyhow::Result<Running> {
+        let peer = &running.peer;
+        let run = self._folder.0.join(format!("{}-fresh", peer.name));
+        let fresh = peer.start(&self.names, self.gateway_core, &run)?;
+        self.first_answers(&fresh)?;
+        Ok(fresh)
+    }
+
+    /// Measures with many connections, and waits until none of them is left: each is a descriptor of this process, and
+    /// the next ones need it.
+    fn settled_after(&self, measure: impl FnOnce() -> anyhow::Result<Sample>) -> anyhow::Result<Sample> {
+        let before = open_files()?;
+        let mut sample = measure()?;
+        let give_up = Instant::now() + SETTLE;
+        let left = loop {
+            self.rig.close_idle();
+            pause(SETTLE_LOOK);
+            let left = open_files()?.saturating_sub(before);
+            if left <= SETTLED || Instant::now() > give_up {
+                break left;
+            }
+        };
+        if left > SETTLED {
+            sample.doubts.push(format!("{left} connections were left behind"));
+        }
+        Ok(sample)
+    }
+
     fn memory_after(&self) -> Vec<(String, f64)> {
         let read = |running: &Running| {
             let bytes = kt_lab::cpu::resident_bytes(running.pid()).unwrap_or_default();
@@ -314,6 +355,11 @@ impl Stage {
         };
         self.running.iter().map(read).collect()
     }
+}
+
+/// How many files this process has open.
+fn open_files() -> anyhow::Result<usize> {
+    Ok(fs::read_dir("/proc/self/fd")?.count())
 }
 
 /// A certificate for loopback, and its key.
@@ -380,7 +426,7 @@ impl Show<'_> {
             .filter_map(|metric| Some((metric.key(), other.against(one, metric)?)))
             .collect();
         let said: Vec<String> = noise.iter().map(|(key, ratio)| format!("{key} × {}", with_ends(*ratio))).collect();
-        println!("noise: {} against itself, {}", running.peer.name, said.join(", "));
+        writeln!(io::stdout(), "noise: {} against itself, {}", running.peer.name, said.join(", "))?;
         Ok(noise)
     }
 
@@ -427,12 +473,16 @@ impl Show<'_> {
         let (rig, body, duration, seed) = (&self.stage.rig, &self.stage.body, timing.counts, self.dice.u64(..));
         let plan = Plan { rig, case, rate, warm_up, duration, body, seed };
         let Asked::Peer(running) = asked else { return plan.measure(asked) };
-        running.go_on();
-        let sample = plan.measure(asked);
-        if case.connections >= MANY {
-            self.stage.rig.close_idle();
-            pause(SETTLE);
+        if case.kind == Kind::IdleStreams {
+            // By one that has served nobody yet: memory that others have left it would hide what a stream takes.
+            let fresh = self.stage.start_another(running)?;
+            return self.stage.settled_after(|| plan.measure(Asked::Peer(&fresh)));
         }
+        running.go_on();
+        let sample = match case.connections >= MANY {
+            true => self.stage.settled_after(|| plan.measure(asked)),
+            false => plan.measure(asked),
+        };
         running.hold();
         sample
     }
@@ -510,6 +560,6 @@ fn write_record(
             fs::write(folder.join(format!("{}.svg", sheet.case.name)), svg)?;
         }
     }
-    println!("written to {}", folder.display());
+    writeln!(io::stdout(), "written to {}", folder.display())?;
     Ok(())
 }

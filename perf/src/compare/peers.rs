@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +14,8 @@ use std::{env, thread};
 use anyhow::{Context, anyhow, bail};
 use kt_core::dialect::Dialect;
 use kt_lab::cores;
-use kt_lab::load::Target;
+use kt_lab::load::{Target, authority};
+use kt_proxy::listen::Address;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 
@@ -59,6 +61,9 @@ pub(super) struct Peer {
     start: Vec<String>,
     #[serde(default)]
     says_address: bool,
+    socket: Option<String>,
+    #[serde(default)]
+    cases: Vec<String>,
     #[serde(default = "thirty")]
     ready_s: u64,
     #[serde(default = "chat_path")]
@@ -182,6 +187,11 @@ impl Peer {
         words.map(|word| word.trim_start_matches('v')).find(is_version).map(str::to_owned)
     }
 
+    /// Whether it takes part in a case.
+    pub(super) fn plays(&self, case: &str) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|name| name == case)
+    }
+
     /// Whether it can reach the vendor.
     pub(super) fn has(&self, route: Route) -> bool {
         match route {
@@ -218,7 +228,10 @@ impl Peer {
         let child =
             thread::scope(|scope| scope.spawn(start).join()).map_err(|_| anyhow!("the starting thread died"))?;
         let child = child.with_context(|| format!("cannot start {}", self.name))?;
-        let addresses = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let mut addresses = ports.map(|port| Address::Ip(SocketAddr::from(([127, 0, 0, 1], port))));
+        if let Some(socket) = &self.socket {
+            addresses[0] = Address::Unix(fill(socket).into());
+        }
         let mut running = Running { peer: self.clone(), child, addresses, log };
         running.wait_until_it_listens()?;
         Ok(running)
@@ -235,7 +248,7 @@ fn free_port() -> anyhow::Result<u16> {
 pub(super) struct Running {
     pub(super) peer: Peer,
     child: Child,
-    addresses: [SocketAddr; 2],
+    addresses: [Address; 2],
     log: PathBuf,
 }
 
@@ -244,9 +257,13 @@ impl Running {
         let due = Instant::now() + Duration::from_secs(self.peer.ready_s);
         loop {
             if self.peer.says_address {
-                self.addresses[0] = said_address(&self.log).unwrap_or(self.addresses[0]);
+                self.addresses[0] = said_address(&self.log).map_or(self.addresses[0].clone(), Address::Ip);
             }
-            if TcpStream::connect(self.addresses[0]).is_ok() {
+            let listens = match &self.addresses[0] {
+                Address::Ip(address) => TcpStream::connect(address).is_ok(),
+                Address::Unix(path) => UnixStream::connect(path).is_ok(),
+            };
+            if listens {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {
@@ -270,11 +287,11 @@ impl Running {
             Route::Anthropic => self.peer.anthropic.as_ref(),
             Route::Tls => self.peer.tls.as_ref(),
         };
-        let address = if way.and_then(|way| way.port) == Some(2) { self.addresses[1] } else { self.addresses[0] };
+        let address = &self.addresses[usize::from(way.and_then(|way| way.port) == Some(2))];
         let field = |(name, value): (&String, &String)| (name.clone(), value.replace("{vendor}", &vendor.to_string()));
         Target {
-            address,
-            authority: address.to_string(),
+            address: address.clone(),
+            authority: authority(address),
             path: self.peer.path.clone(),
             fields: self.peer.fields.iter().map(field).collect(),
             tls: None,
@@ -321,6 +338,7 @@ fn said_address(log: &Path) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cases::CASES;
     use super::*;
 
     fn folder() -> PathBuf {
@@ -338,6 +356,7 @@ mod tests {
                 assert!(folder().join("peers").join(file).exists(), "{}: {file}", peer.name);
             }
             assert_eq!(peer.install.is_some(), peer.installed.is_some(), "{}: how is it known to be there?", peer.name);
+            assert!(peer.cases.iter().all(|name| CASES.iter().any(|case| case.name == name)), "{}", peer.name);
             assert!(peer.connections_max > 0 && !peer.start.is_empty(), "{}", peer.name);
         }
     }

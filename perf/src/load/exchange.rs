@@ -13,6 +13,7 @@ use kt_core::json::escape_into;
 use kt_core::limits::KIB;
 use kt_core::sse::{self, Splitter};
 use kt_proxy::deadline::Wait;
+use kt_proxy::listen::Address;
 use kt_proxy::rt;
 use kt_proxy::tls::Session;
 use kt_proxy::wire::{Patience, Wire};
@@ -154,7 +155,10 @@ impl Engine {
 
     async fn connect(&self, target: usize) -> Result<Wire, Flaw> {
         let target = &self.load.targets[target];
-        let socket = rt::connect(target.address, self.load.patience).await;
+        let socket = match &target.address {
+            Address::Ip(address) => rt::connect(*address, self.load.patience).await,
+            Address::Unix(path) => rt::connect_unix(path, self.load.patience).await,
+        };
         let socket = socket.map_err(|error| format!("cannot connect: {error}"))?;
         let wire = Wire::plain(socket, &self.watch);
         let Some((name, config)) = &target.tls else { return Ok(wire) };

@@ -31,7 +31,7 @@ use crate::stamp::Wish;
 pub use arrivals::Pattern;
 pub use engine::run;
 pub use outcome::{Hist, Outcome, Verdict};
-pub use target::Target;
+pub use target::{Target, authority};
 
 /// What is asked, how often, and for how long.
 #[derive(Clone, Debug)]

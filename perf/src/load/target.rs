@@ -1,10 +1,12 @@
 //! Who is asked: from a URL to an address, a path and the fields that a vendor wants.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::Uri;
 use kt_core::dialect::{self, Dialect};
+use kt_proxy::listen::{Address, UNIX};
 use kt_proxy::tls;
 use rustls::ClientConfig;
 
@@ -12,7 +14,7 @@ use rustls::ClientConfig;
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The value of `host`.
     pub authority: String,
     /// The request target.
@@ -29,14 +31,24 @@ pub struct Target {
 
 impl Target {
     /// The target that a URL means: a base URL, with or without `/v1`, or that of the endpoint itself. One that ends with
-    /// `/messages` is asked in Anthropic's language, any other in OpenAI's. Asks the system for the name's address, so
-    /// it may block. `key` is shown as the language wants it.
+    /// `/messages` is asked in Anthropic's language, any other in OpenAI's. A Unix socket is `unix:/PATH`, or
+    /// `unix:/PATH:/v1/messages` where the endpoint is to be said. Asks the system for the name's address, so it may
+    /// block. `key` is shown as the language wants it.
     ///
     /// # Errors
     ///
     /// A sentence that says what is wrong with the URL, or that there is no such name.
     pub fn of_url(url: &str, model: &str, key: Option<&str>) -> Result<Self, String> {
         let say = |what: &str| format!("{url}: {what}");
+        if let Some(rest) = url.strip_prefix(UNIX) {
+            let (path, uri) = rest.rsplit_once(":/").map_or((rest, ""), |(path, _)| (path, &rest[path.len() + 1..]));
+            if !path.starts_with('/') {
+                return Err(say("write unix:/PATH, from the root on"));
+            }
+            let ((dialect, path), socket) = (endpoint(uri), PathBuf::from(path));
+            let address = Address::Unix(socket);
+            return Self::new(address.clone(), authority(&address), path, None, model, key, dialect);
+        }
         let uri: Uri = url.parse().map_err(|error| say(&format!("not a URL ({error})")))?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
@@ -53,6 +65,20 @@ impl Target {
         let address = addresses.next().ok_or_else(|| say("the name has no address"))?;
 
         let (dialect, path) = endpoint(uri.path());
+        let trust = if tls { Some((host, tls::default_config()?)) } else { None };
+        let authority = authority.as_str().to_owned();
+        Self::new(Address::Ip(address), authority, path, trust, model, key, dialect)
+    }
+
+    fn new(
+        address: Address,
+        authority: String,
+        path: String,
+        tls: Option<(String, Arc<ClientConfig>)>,
+        model: &str,
+        key: Option<&str>,
+        dialect: Dialect,
+    ) -> Result<Self, String> {
         let credential = dialect::credential(dialect);
         let key = key.map(|key| (credential.name.to_owned(), format!("{}{key}", credential.prefix)));
         let required = dialect::required(dialect).map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -60,9 +86,15 @@ impl Target {
         if fields.iter().any(|(_, value)| !value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')) {
             return Err("the key holds characters that no key has".to_owned());
         }
-        let trust = if tls { Some((host, tls::default_config()?)) } else { None };
-        let (authority, model) = (authority.as_str().to_owned(), model.to_owned());
-        Ok(Self { address, authority, path, fields, tls: trust, model, dialect })
+        Ok(Self { address, authority, path, fields, tls, model: model.to_owned(), dialect })
+    }
+}
+
+/// What names a target in `host`: a socket has no name of its own.
+pub fn authority(address: &Address) -> String {
+    match address {
+        Address::Ip(address) => address.to_string(),
+        Address::Unix(_) => "localhost".to_owned(),
     }
 }
 
@@ -95,9 +127,27 @@ mod tests {
         ];
         for (url, path, address) in cases {
             let target = Target::of_url(url, "m", Some("sk")).unwrap();
-            assert_eq!((target.path.as_str(), target.address), (path, address.parse().unwrap()), "{url}");
+            assert_eq!(
+                (target.path.as_str(), target.address.clone()),
+                (path, Address::Ip(address.parse().unwrap())),
+                "{url}"
+            );
             assert_eq!(target.fields, [("authorization".to_owned(), "Bearer sk".to_owned())]);
         }
+    }
+
+    #[test]
+    fn a_unix_socket_may_name_the_endpoint() {
+        let cases = [
+            ("unix:/run/kt.sock", "/run/kt.sock", "/v1/chat/completions"),
+            ("unix:/run/kt.sock:/v1", "/run/kt.sock", "/v1/chat/completions"),
+            ("unix:/run/a:b.sock:/v1/messages", "/run/a:b.sock", "/v1/messages"),
+        ];
+        for (url, socket, path) in cases {
+            let target = Target::of_url(url, "m", None).unwrap();
+            assert_eq!((target.address, target.path.as_str()), (Address::Unix(socket.into()), path), "{url}");
+        }
+        assert!(Target::of_url("unix:kt.sock", "m", None).unwrap_err().contains("from the root on"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
 use kt_core::dialect::Dialect;
+use kt_proxy::listen::Address;
 
 use super::*;
 use crate::vendor::quick::{Delay, Freeze, QuickVendor, Settings, whole_body};
@@ -17,7 +18,7 @@ fn vendor(settings: Settings) -> QuickVendor {
 
 fn target(address: SocketAddr) -> Target {
     Target {
-        address,
+        address: Address::Ip(address),
         authority: address.to_string(),
         path: "/v1/chat/completions".to_owned(),
         fields: vec![("authorization".to_owned(), "Bearer sk".to_owned())],

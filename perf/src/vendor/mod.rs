@@ -26,6 +26,7 @@ use kt_core::http1::head::Known;
 use kt_core::http1::write;
 use kt_core::limits::{KIB, Limits};
 use kt_proxy::client::{Client, Next, Request};
+use kt_proxy::listen::Listening;
 use kt_proxy::rt::{self, Bell, BellPull, Either, Listener, Socket};
 use kt_proxy::wire::Wire;
 
@@ -154,7 +155,7 @@ impl Vendor {
         let counters = Arc::new(Counters::default());
         let shared = Arc::clone(&counters);
         let thread = stage::start("kt-vendor", move |engine| {
-            let listener = Rc::new(Listener::new(listener, engine)?);
+            let listener = Rc::new(Listener::new(Listening::Tcp(listener), engine)?);
             let bell = Bell::hang(inner, engine)?;
             let house = Rc::new(House::new(settings, shared));
             let door = Rc::clone(&house.door);

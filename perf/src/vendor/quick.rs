@@ -19,6 +19,7 @@ use kt_core::dialect::{self, Dialect};
 use kt_core::http1::write;
 use kt_core::limits::{KIB, Limits};
 use kt_proxy::client::{Client, Next};
+use kt_proxy::listen::Listening;
 use kt_proxy::rt::{self, Bell, BellPull, Either, Engine, Listener, Socket};
 use kt_proxy::tls::Session;
 use kt_proxy::wire::Wire;
@@ -113,7 +114,7 @@ impl QuickVendor {
         let address = listener.local_addr()?;
         let (bell, inner) = rt::bell()?;
         let thread = stage::start("kt-vendor", move |engine| {
-            let listener = Rc::new(Listener::new(listener, engine)?);
+            let listener = Rc::new(Listener::new(Listening::Tcp(listener), engine)?);
             let bell = Bell::hang(inner, engine)?;
             let quick = Rc::new(Quick::new(&settings, Pacer::start()?));
             let door = Rc::clone(&quick.door);
@@ -154,7 +155,7 @@ impl Opened {
 ///
 /// The kernel's, when the listener can't be registered.
 pub(crate) fn open(listener: TcpListener, settings: &Settings, engine: Engine, pacer: Rc<Pacer>) -> io::Result<Opened> {
-    let listener = Rc::new(Listener::new(listener, engine)?);
+    let listener = Rc::new(Listener::new(Listening::Tcp(listener), engine)?);
     let quick = Rc::new(Quick::new(settings, pacer));
     let door = Rc::clone(&quick.door);
     rt::spawn(Rc::clone(&door).accept(listener, move |socket| receive(Rc::clone(&quick), socket)), |_| {

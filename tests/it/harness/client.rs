@@ -3,6 +3,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,6 +96,14 @@ impl Client {
     /// Connects.
     pub(crate) fn connect(address: SocketAddr) -> Self {
         Self { stream: Conduit::Plain(tcp(address)), inbox: Vec::new() }
+    }
+
+    /// Connects to a Unix socket. It goes by the type of a TCP stream: what is done with one here is the same.
+    pub(crate) fn connect_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).expect("the gateway takes connections");
+        let stream = TcpStream::from(OwnedFd::from(stream));
+        stream.set_read_timeout(Some(PATIENCE)).expect("it isn't zero");
+        Self { stream: Conduit::Plain(stream), inbox: Vec::new() }
     }
 
     /// Connects and shakes hands with who has to be `localhost`.

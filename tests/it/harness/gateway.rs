@@ -44,7 +44,8 @@ pub(crate) struct Setup {
 /// A running gateway. Killed if the test doesn't stop it.
 pub(crate) struct Gateway {
     child: Child,
-    address: SocketAddr,
+    /// `host:port`, or `unix:` and a path.
+    listens: String,
     state: Arc<State>,
     log: Logged,
 }
@@ -247,8 +248,8 @@ impl Setup {
         let starting = log.find(|line| line.contains("Starting gateway on ")).expect("it comes before it is ready");
         // The address ends the message: with the line, or with the JSON string that holds it.
         let (_, address) = starting.split_once("Starting gateway on ").expect("as above");
-        let address = address.split('"').next().unwrap_or_default().parse().expect("an address");
-        Gateway { child, address, state, log }
+        let listens = address.split('"').next().unwrap_or_default().to_owned();
+        Gateway { child, listens, state, log }
     }
 
     /// Starts one that is not to come up, and waits for its end.
@@ -270,7 +271,7 @@ impl Setup {
         };
         command.args(["gateway", "run"]);
         command.arg("--policy-config").arg(config).arg("--cores").arg(self.cores.to_string());
-        if !self.args.iter().any(|arg| arg == "--listen") {
+        if !self.args.iter().any(|arg| arg == "--listen") && !self.config.contains("listen: 'unix:") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         if self.names_state && !self.args.iter().any(|arg| arg == "--state-dir") {
@@ -310,7 +311,7 @@ impl Gateway {
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.listens.parse().expect("an address of the network")
     }
 
     /// Its state directory.
@@ -320,7 +321,10 @@ impl Gateway {
 
     /// A new connection to it.
     pub(crate) fn client(&self) -> Client {
-        Client::connect(self.address)
+        match self.listens.strip_prefix("unix:") {
+            Some(path) => Client::connect_unix(Path::new(path)),
+            None => Client::connect(self.address()),
+        }
     }
 
     /// What it has logged so far.
@@ -436,7 +440,7 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         end(&mut self.child);
         if thread::panicking() {
-            eprintln!("the gateway on {} had logged:\n{}", self.address, self.log.text());
+            eprintln!("the gateway on {} had logged:\n{}", self.listens, self.log.text());
         }
     }
 }

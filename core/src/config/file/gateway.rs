@@ -7,7 +7,7 @@ use super::walk::{At, Shape, Walk};
 use crate::config::complaint::{Code, Place, Shown, quote};
 use crate::config::plan::{Driver, LogFormat, LogLevel, LogSettings, SecretRef};
 use crate::config::tree::Value;
-use crate::config::url::is_listen_address;
+use crate::config::url::{is_listen_address, is_socket_path};
 use crate::limits::Limits;
 
 /// One `gateway.clients[]`.
@@ -49,7 +49,7 @@ impl Walk<'_> {
         if !self.is_map(at, &GATEWAY) {
             return;
         }
-        file.fixed.listen = at.get("listen").and_then(|at| self.address(&at));
+        file.fixed.listen = at.get("listen").and_then(|at| self.address_or_socket(&at));
         file.fixed.cores = at.get("cores").and_then(|at| self.number(&at, 1..=CORES_MAX)).map(|cores| cores as usize);
         file.fixed.driver = at.get("driver").and_then(|at| self.word(&at, "driver", DRIVER_WORDS, &[]));
         if let Some(tls) = at.get("tls") {
@@ -127,6 +127,19 @@ impl Walk<'_> {
         }
         keys.entry(key.clone()).or_insert(place);
         Some(ClientSettings { name: name?.into(), key })
+    }
+
+    fn address_or_socket(&mut self, at: &At<'_, '_>) -> Option<Box<str>> {
+        match self.text(at)? {
+            text if is_socket_path(text) => Some(text.into()),
+            text if text.starts_with("unix:") => {
+                let message = format!("{} is not unix: and a path from the root on, of at most 107 bytes", quote(text));
+                self.say(Code::BadAddress, at, message).suggestion =
+                    Some("write e.g. 'unix:/run/kt/kt.sock'".to_owned());
+                None
+            }
+            _ => self.address(at),
+        }
     }
 
     fn address(&mut self, at: &At<'_, '_>) -> Option<Box<str>> {
