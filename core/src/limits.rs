@@ -139,6 +139,9 @@ pub const COPY_BYTES_MAX: usize = 16 * KIB;
 /// Size of the buffers that a core uses again, and least room that a read is given. One read takes a usual request or a
 /// burst of stream events whole, and an idle connection that waits for its next request doesn't hold more than this.
 pub const BUFFER_BYTES: usize = 4 * KIB;
+/// Room for a read that may be long in coming and brings little: an event of a stream takes 200 to 400 bytes, and of a
+/// client whose answer is under way only its hang-up is looked for. A read that finds less room makes itself more.
+pub const SMALL_READ_BYTES: usize = BUFFER_BYTES / 8;
 /// Buffers that have grown beyond this are not kept.
 pub const BUFFER_BYTES_MAX: usize = 4 * BUFFER_BYTES;
 /// Buffers that a core keeps: at most 2 MiB, and enough for a hundred requests that begin at once.

@@ -3,6 +3,8 @@
 //!
 //! All moments are nanoseconds since the process started, handed in by the caller.
 
+use std::collections::VecDeque;
+
 use crate::cost::Prices;
 use crate::dialect::Report;
 use crate::event::{Event, FirstTry, Gaps, Method, PolicyOutcome, PolicyResult, Verdict};
@@ -374,7 +376,10 @@ struct GapMeter {
     n: u64,
     sum: u64,
     max: u64,
-    buckets: [u32; BUCKETS],
+    /// Sixteenths of each octave from the lowest to the highest that there was a gap in: a stream's gaps are much alike,
+    /// and all octaves together would take more than the rest of its record.
+    octaves: VecDeque<[u32; 16]>,
+    lowest: usize,
 }
 
 /// Sixteenths of an octave, from 1 µs (all below in the first) to 2^26 µs, over a minute (all above in the last).
@@ -382,7 +387,7 @@ const BUCKETS: usize = 26 * 16;
 
 impl GapMeter {
     fn new(first: u64) -> Self {
-        Self { last: first, n: 0, sum: 0, max: 0, buckets: [0; BUCKETS] }
+        Self { last: first, n: 0, sum: 0, max: 0, octaves: VecDeque::new(), lowest: 0 }
     }
 
     fn content(&mut self, now: u64) -> u64 {
@@ -391,8 +396,23 @@ impl GapMeter {
         self.n += 1;
         self.sum += gap;
         self.max = self.max.max(gap);
-        self.buckets[bucket_of(gap / 1_000)] += 1;
+        *self.bucket(bucket_of(gap / 1_000)) += 1;
         gap
+    }
+
+    fn bucket(&mut self, bucket: usize) -> &mut u32 {
+        let octave = bucket / 16;
+        if self.octaves.is_empty() {
+            self.lowest = octave;
+        }
+        while octave < self.lowest {
+            self.octaves.push_front([0; 16]);
+            self.lowest -= 1;
+        }
+        while octave - self.lowest >= self.octaves.len() {
+            self.octaves.push_back([0; 16]);
+        }
+        &mut self.octaves[octave - self.lowest][bucket % 16]
     }
 
     fn gaps(&self) -> Gaps {
@@ -402,7 +422,7 @@ impl GapMeter {
     fn quantile_99(&self) -> u64 {
         let rank = (self.n * 99).div_ceil(100);
         let mut seen = 0;
-        for (bucket, &count) in self.buckets.iter().enumerate() {
+        for (bucket, &count) in (16 * self.lowest..).zip(self.octaves.iter().flatten()) {
             seen += u64::from(count);
             if seen >= rank {
                 return (upper_us(bucket) * 1_000).min(self.max);
@@ -588,6 +608,28 @@ mod tests {
         let gaps = event.gaps.unwrap();
         assert_eq!((gaps.n, gaps.mean_ns, gaps.max_ns), (100, 2_000_000, 2_000_000));
         assert_eq!(gaps.p99_ns, 2_000_000);
+    }
+
+    #[test]
+    fn gaps_of_any_order_and_size_have_their_quantile() {
+        let ascending: Vec<u64> = (0..2_000).map(|n| n * n * 15).collect();
+        let descending: Vec<u64> = ascending.iter().rev().copied().collect();
+        let mixed: Vec<u64> = (0..2_000).map(|n| ascending[n * 1_013 % 2_000]).collect();
+        for gaps_us in [ascending, descending, mixed] {
+            let mut record = record();
+            let mut now = 0;
+            record.content(now);
+            for &us in &gaps_us {
+                now += us * 1_000;
+                record.content(now);
+            }
+            let event = record.close(200, None, now);
+            let gaps = event.gaps.unwrap();
+            let p99_us = (gaps.p99_ns / 1_000) as f64;
+            let truth = (1_979 * 1_979 * 15) as f64;
+            assert_eq!((gaps.n, gaps.max_ns), (2_000, 1_999 * 1_999 * 15_000));
+            assert!((truth..=truth * 1.07).contains(&p99_us), "{p99_us} for {truth}");
+        }
     }
 
     #[test]

@@ -33,6 +33,11 @@ impl Share {
     }
 }
 
+/// The sum of this core's shares, bytes.
+pub fn held() -> usize {
+    HELD.get()
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         HELD.set(HELD.get() - self.0);

@@ -37,6 +37,13 @@ pub fn give(mut buffer: Vec<u8>) {
     }
 }
 
+/// Gives the room of `buffer` back if there is nothing in it, and leaves it without any.
+pub fn lend(buffer: &mut Vec<u8>) {
+    if buffer.is_empty() {
+        give(std::mem::take(buffer));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +62,19 @@ mod tests {
         assert_ne!(large.as_ptr(), place, "too small for that");
         let small = with_room(1);
         assert_eq!(small.as_ptr(), place, "and still there for others");
+    }
+
+    #[test]
+    fn only_what_is_empty_is_lent() {
+        let mut buffer = with_room(10);
+        buffer.push(1);
+        lend(&mut buffer);
+        assert_eq!(buffer, [1]);
+        let place = buffer.as_ptr();
+        buffer.clear();
+        lend(&mut buffer);
+        let again = with_room(1);
+        assert_eq!((buffer.capacity(), again.as_ptr()), (0, place));
     }
 
     #[test]

@@ -141,6 +141,14 @@ impl Request {
         }
     }
 
+    /// Gives back the room that it doesn't fill: its answer may be long in coming.
+    pub fn slim_down(&mut self) {
+        match &mut self.body {
+            Body::Here(_) => self.bytes.shrink_to_fit(),
+            Body::Collected(bytes) => bytes.shrink_to_fit(),
+        }
+    }
+
     /// The client's own id of the request, if it can be taken over: 1 to 128 visible ASCII characters.
     pub fn own_id(&self) -> Option<&str> {
         let id = self.field(Known::RequestId)?;

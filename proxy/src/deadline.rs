@@ -7,7 +7,7 @@
 //! The price is resolution: a deadline fires up to one sweep late, never early. While only idle connections are armed a
 //! sweep comes twice a second; while a request is in flight, ten times. While nothing is armed there is none.
 //!
-//! The one `unsafe` of this crate is here: borrowing the descriptor of a socket that is known to be open.
+//! One `unsafe` of this crate is here: borrowing the descriptor of a socket that is known to be open.
 
 use std::cell::{Cell, RefCell};
 use std::net::Shutdown;

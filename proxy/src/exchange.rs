@@ -81,8 +81,7 @@ async fn answer(worker: &Rc<Worker>, client: &mut Client, request: Request) -> A
     let serving = worker.serving();
     match endpoint::of(&request.head.method, request.path()) {
         Purpose::Model(endpoint) => {
-            count(&worker.counters.admitted);
-            let _held = Held::new(&worker.counters.in_flight);
+            let _held = worker.admits();
             admit(worker, &serving, client, request, endpoint).await
         }
         Purpose::Local(local) => {
@@ -256,10 +255,16 @@ async fn exchange(
     // Forward.
     let lane = worker.lane(serving, chosen.arm.target);
     let mut client_buffer = request.take_buffer();
+    if ask.stream {
+        company.client.wire().slim_down();
+    }
     let asked = upstream::ask(&lane, target, &mut outgoing, &mut client_buffer, company).await;
     request.put_back(client_buffer);
     let answer = asked?;
     drop(outgoing);
+    if ask.stream {
+        request.slim_down();
+    }
 
     // Translate back, and account.
     let meters = worker.meters(serving, &drawn);

@@ -7,7 +7,7 @@
 //! In reading order: [`exchange`] (start here), [`client`] and [`upstream`] (the two sides), [`outgoing`] and [`relay`]
 //! (what goes between them), [`moderation`] (what is asked beside them), [`worker`] (what a core owns), [`greeting`] (how a connection begins), [`server`] (how it
 //! all starts and ends), [`listen`], [`reload`]; what is counted, [`meters`], [`minutes`] and [`metrics`]; underneath [`wire`],
-//! [`tls`], [`pool`], [`connect`], [`addresses`], [`bodies`], [`buffers`], [`deadline`],
+//! [`tls`], [`pool`], [`connect`], [`addresses`], [`bodies`], [`buffers`], [`slack`], [`deadline`],
 //! [`resolve`], [`rt`].
 //!
 //! Laws of this floor, checked by `tests/it/tidy.rs`:
@@ -15,7 +15,7 @@
 //! * Only [`rt`] names the runtime.
 //! * No business rule: no model's name, no vendor's quirk, no price, no table of statuses. Those are `kt-core`'s.
 //! * Nothing blocks a reactor: names, files and the log have threads of their own.
-//! * `unsafe` in two places: the borrowed descriptor of [`deadline`], and the shared [`map`](ledger) of the ledger.
+//! * `unsafe` in [`deadline`] (a borrowed descriptor), [`map`](ledger) (the ledger's shared memory), [`slack`] (a call).
 #![deny(unsafe_code)]
 
 pub mod addresses;
@@ -43,6 +43,7 @@ pub mod reload;
 pub mod resolve;
 pub mod rt;
 pub mod server;
+pub mod slack;
 pub mod state;
 pub mod tls;
 pub mod upstream;

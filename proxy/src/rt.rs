@@ -27,7 +27,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use kt_core::config::plan::Driver;
-use kt_core::limits::BUFFER_BYTES;
+use kt_core::limits::{BUFFER_BYTES, SMALL_READ_BYTES};
 use monoio::buf::{IoBuf, SliceMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::{TcpStream, UnixStream};
@@ -349,7 +349,7 @@ impl Reads<'_> {
                     }
                     let room = bytes.capacity() - bytes.len();
                     // Whoever collects something large has made room for just that.
-                    if room == 0 || (room < BUFFER_BYTES / 4 && bytes.len() < 16 * BUFFER_BYTES) {
+                    if room == 0 || (room < SMALL_READ_BYTES && bytes.len() < 16 * BUFFER_BYTES) {
                         bytes.reserve(BUFFER_BYTES.max(bytes.len()));
                     }
                     *self.inflow = Inflow::Reading(Box::pin(async move {

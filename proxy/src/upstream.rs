@@ -457,6 +457,9 @@ impl Answer {
     /// The vendor's framing is broken.
     pub fn take_read(&mut self, payload: &mut Vec<u8>) -> Result<More, Fault> {
         let inbox = self.upstream.wire().inbox();
+        if payload.capacity() == 0 {
+            *payload = buffers::with_room(inbox.len());
+        }
         match self.reader.collect(inbox, 0, payload) {
             Ok(Some(end)) => {
                 // Bytes behind the answer are nobody's.
@@ -470,6 +473,14 @@ impl Answer {
             }
             Err(kind) => Err(Fault::new(kind, Phase::Stream)),
         }
+    }
+
+    /// To be called when the head has been used and more is to come in small pieces: gives back what the head took, and
+    /// most of the room for what comes.
+    pub fn slim_down(&mut self) {
+        buffers::give(std::mem::take(&mut self.head.bytes));
+        self.head.fields = Fields::default();
+        self.upstream.wire().slim_down();
     }
 
     /// Waits for more of the body and appends its payload, at least a byte of it unless it has ended.
@@ -495,10 +506,11 @@ impl Answer {
             };
             self.read_ns = company.worker.now_ns();
             match filled {
-                Ok(1..) => {
+                Ok(came @ 1..) => {
                     company.record.vendor_read(self.read_ns);
                     self.upstream.wire().deadline().clear();
                     let more = self.take_read(payload)?;
+                    self.upstream.wire().make_up(came);
                     if more == More::No || payload.len() > before {
                         return Ok(more);
                     }

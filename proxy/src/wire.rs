@@ -11,8 +11,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use kt_core::limits::KIB;
+use kt_core::limits::{BUFFER_BYTES, KIB, SMALL_READ_BYTES};
 
+use crate::buffers;
 use crate::deadline::{Deadline, Descriptor, Wait, Watch};
 use crate::rt::{Reads, Socket};
 use crate::tls::Session;
@@ -81,6 +82,26 @@ impl Wire {
     /// Whether a read is under way, so that what lies in the inbox of a plain connection can't be seen.
     pub fn is_reading(&self) -> bool {
         self.socket.is_reading()
+    }
+
+    /// Gives most of the room for reading back, if nothing lies in it: what comes next comes in small pieces, if at all.
+    pub fn slim_down(&mut self) {
+        if let Some(session) = &mut self.session
+            && session.inbox().is_empty()
+        {
+            buffers::give(std::mem::take(session.inbox()));
+        }
+        if !self.socket.is_reading() && self.socket.bytes().is_empty() {
+            let room = std::mem::replace(self.socket.bytes(), Vec::with_capacity(SMALL_READ_BYTES));
+            buffers::give(room);
+        }
+    }
+
+    /// Makes up for [`Self::slim_down`] when a read that brought `came` bytes has filled its room: more comes at a time.
+    pub fn make_up(&mut self, came: usize) {
+        if came >= SMALL_READ_BYTES && !self.socket.is_reading() && self.socket.bytes().capacity() < BUFFER_BYTES {
+            self.socket.bytes().reserve(BUFFER_BYTES);
+        }
     }
 
     /// Reads more into the inbox. Ready with how much came, 0 at the end of the stream.

@@ -36,6 +36,7 @@ use crate::pool::Pool;
 use crate::reload::{Deployment, LOG};
 use crate::resolve::Names;
 use crate::rt::{self, Bell, Either, Listener, Socket};
+use crate::slack::{self, Found, Looks, Slack};
 use crate::tls;
 use crate::wire::Wire;
 
@@ -95,6 +96,7 @@ pub struct Worker {
     descriptors: Descriptors,
     fail_mode: FailMode,
     moderation: RefCell<Nuisance>,
+    slack: Rc<Slack>,
 }
 
 /// What the kernel lets the process open, and how many cores share it.
@@ -290,6 +292,7 @@ impl Worker {
             descriptors,
             fail_mode,
             moderation: RefCell::default(),
+            slack: Rc::default(),
         })
     }
 
@@ -377,6 +380,16 @@ impl Worker {
         self.meters_of(serving, selection.group, selection.arm).clone()
     }
 
+    /// A request to a model endpoint begins.
+    pub fn admits(self: &Rc<Self>) -> Held<'_> {
+        count(&self.counters.admitted);
+        let held = Held::new(&self.counters.in_flight);
+        if self.slack.note(slack::load(self.counters.in_flight.get())) {
+            self.look_for_slack();
+        }
+        held
+    }
+
     /// Takes room for a record in the log, if there is some at once.
     pub fn reserve(&self) -> Option<Slot> {
         let slot = self.quill.borrow_mut().as_mut()?.reserve()?;
@@ -456,6 +469,30 @@ impl Worker {
                 None
             }
         }
+    }
+
+    /// Gives back what nobody wants, for as long as much goes on here.
+    fn look_for_slack(self: &Rc<Self>) {
+        let worker = Rc::clone(self);
+        let look = async move {
+            let mut looks = Looks::default();
+            loop {
+                rt::sleep(looks.pause()).await;
+                match worker.slack.look(&mut looks, slack::load(worker.counters.in_flight.get())) {
+                    Some(Found::Slack) => worker.give_back(),
+                    Some(Found::Nothing) => {}
+                    None => break,
+                }
+            }
+        };
+        rt::spawn(look, |_| error!(target: LOG, "looking for slack panicked; what a peak has left stays"));
+    }
+
+    fn give_back(&self) {
+        if let Some(quill) = self.quill.borrow().as_ref() {
+            quill.let_go();
+        }
+        slack::trim();
     }
 
     /// Waits until a record is on the disk; false if that takes too long.

@@ -23,6 +23,7 @@ mod lint;
 mod log;
 mod malformed;
 mod measure;
+mod memory;
 mod moderation;
 mod policies;
 mod pool;

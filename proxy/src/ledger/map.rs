@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicU64;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 /// The mapped words of a file.
 #[derive(Debug)]
@@ -64,6 +64,18 @@ impl Map {
         };
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))?;
         Ok(Self { start, words })
+    }
+}
+
+impl Map {
+    /// Takes the pages out of this process' memory; they stay in the file and in the kernel's cache of it, and come back
+    /// when they are touched.
+    #[expect(unsafe_code, reason = "see the file's doc")]
+    pub(super) fn let_go(&self) {
+        // SAFETY: The range is what `over` mapped, shared and of a file: dropping its pages changes nothing of what is
+        // read there next, by whichever thread.
+        let advised = unsafe { madvise(self.start.as_ptr().cast(), self.words * WORD, Advice::LinuxDontNeed) };
+        debug_assert!(advised.is_ok(), "a mapping of our own can be let go");
     }
 }
 
@@ -123,6 +135,8 @@ mod tests {
         map[999].store(7, Ordering::Relaxed);
         let second = Map::open(&file).unwrap();
         assert_eq!(second[999].load(Ordering::Relaxed), 7);
+        map.let_go();
+        assert_eq!(map[999].load(Ordering::Relaxed), 7, "it is still there");
         drop(map);
         assert_eq!(second[998].load(Ordering::Relaxed), 0);
     }

@@ -123,6 +123,12 @@ impl Quill {
         self.shared.cores[self.core].durable.load(Ordering::Acquire) >= number
     }
 
+    /// Lets the pages of the ring go that are in memory; what is in them stays in the file, and is there again when it is
+    /// touched.
+    pub fn let_go(&self) {
+        self.ring.let_go();
+    }
+
     /// Tells the writer of what there is. [`Push::Armed`] says that something had to stay: refused requests were counted,
     /// and there is no room yet.
     pub fn flush(&mut self) -> Push {

@@ -414,6 +414,11 @@ impl Producer {
         Self { ring, head: 0, tail: 0, published: 0, admitted: 0, outstanding: 0, free_drafts }
     }
 
+    /// See [`Map::let_go`].
+    pub(super) fn let_go(&self) {
+        self.ring.map.let_go();
+    }
+
     /// A draft, and the promise of room for a record as large as a draft. None while there is no room.
     pub(super) fn reserve(&mut self) -> Option<u32> {
         // One more for the end of the ring, which a record may not fit into.

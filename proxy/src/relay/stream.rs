@@ -10,6 +10,7 @@ use kt_core::witness::{End, Witness};
 
 use super::heading::{Framing, Heading, frame};
 use super::{Mode, Way};
+use crate::buffers;
 use crate::meters::SharedMeters;
 use crate::upstream::{Answer, Company, More};
 
@@ -41,6 +42,7 @@ pub(super) async fn pass(
     let mut out = heading.head_of(answer, course.content_type(), framing, company);
     let mut body = Vec::new();
     let mut more = answer.take_read(&mut events.bytes)?;
+    answer.slim_down();
     loop {
         let mut went = course.run(&mut events, &mut body, &mut hearing, answer.read_ns, &heading.meters, company);
         if went.is_ok() && more == More::No {
@@ -85,6 +87,10 @@ pub(super) async fn pass(
             out = company.pass(out, answer.read_ns).await?;
         }
         went?;
+        // While it waits, a stream holds only what it can't do without: others have use for the rest, and find it warm.
+        for room in [&mut out, &mut body, &mut events.bytes] {
+            buffers::lend(room);
+        }
         let read = match events.bytes.len() > company.limits.sse_event_bytes_max {
             true => Err(Fault::new(Kind::AnswerTooLarge, Phase::Stream)),
             false => answer.read(&mut events.bytes, company).await,
@@ -294,6 +300,12 @@ struct Events {
     bytes: Vec<u8>,
     splitter: Splitter,
     whole: usize,
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        buffers::give(std::mem::take(&mut self.bytes));
+    }
 }
 
 impl Events {

@@ -344,8 +344,17 @@ impl Gateway {
 
     /// The memory it holds.
     pub(crate) fn resident_bytes(&self) -> usize {
+        self.memory("VmRSS:")
+    }
+
+    /// What of it is neither its program nor another file.
+    pub(crate) fn anonymous_bytes(&self) -> usize {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, kind: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it lives");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says so");
+        let line = status.lines().find_map(|line| line.strip_prefix(kind)).expect("Linux says so");
         line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
     }
 
