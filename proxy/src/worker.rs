@@ -403,12 +403,14 @@ impl Worker {
     pub async fn await_slot(self: &Rc<Self>, when_full: WhenFull) -> Option<Slot> {
         let since = self.slotless_since_ns.get().unwrap_or_else(|| self.now_ns());
         self.slotless_since_ns.set(Some(since));
-        let may_wait = || {
-            let behind = self.quill.borrow().as_ref().is_some_and(Quill::is_behind);
-            behind && self.now_ns().saturating_sub(since) < EVENT_SLOT_WAIT_MS * 1_000_000
-        };
-        while may_wait() {
+        let is_behind = || self.quill.borrow().as_ref().is_some_and(Quill::is_behind);
+        let is_soon = || self.now_ns().saturating_sub(since) < EVENT_SLOT_WAIT_MS * 1_000_000;
+        // Each waits at least once: with thousands of connections one turn of this core can take longer than all of the
+        // wait, and then it was the core that kept the writer waiting.
+        let mut has_waited = false;
+        while is_behind() && (is_soon() || !has_waited) {
             rt::sleep(SLOT_LOOK).await;
+            has_waited = true;
             if let Some(slot) = self.reserve() {
                 return Some(slot);
             }
