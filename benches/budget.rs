@@ -24,14 +24,15 @@ use kt_core::config::{Source, check};
 use kt_core::cost::{Kind, Prices};
 use kt_core::dialect::{Crossing, Dialect, Look, Naming, Translator, Wanted};
 use kt_core::endpoint::Endpoint;
-use kt_core::event::Method;
-use kt_core::http1::head::{Fields, RequestHead, Search};
-use kt_core::json::Scratch;
+use kt_core::event::{Decision, Event, Method, Room, Stamp};
+use kt_core::http1::head::{Fields, RequestHead, ResponseHead, Search};
+use kt_core::json::{self, Scratch};
 use kt_core::limits::Limits;
 use kt_core::record::Record;
 use kt_core::route::{Chooser, Drawer, Selection, find, select};
 use kt_core::sse::{Splitter, events};
 use kt_core::tally::Usage;
+use kt_core::witness;
 
 /// How much more than its budget a function may cost.
 const MOST: f64 = 1.05;
@@ -46,12 +47,16 @@ type Operation = Box<dyn FnMut()>;
 /// A function's name, and what sets it up.
 type Function = (&'static str, fn() -> Operation);
 
-const FUNCTIONS: [Function; 7] = [
+const FUNCTIONS: [Function; 11] = [
     ("parse a request head", parse_a_head),
+    ("parse the head of an answer", parse_an_answers_head),
     ("scan and splice a body of 1 KiB", || scan_and_splice(1 << 10)),
     ("scan and splice a body of 40 KiB", || scan_and_splice(40 << 10)),
     ("select an arm", select_an_arm),
     ("open, fill and close a record", close_a_record),
+    ("write a record into its frame", write_a_frame),
+    ("write a frame as a line", write_a_line),
+    ("read what a whole answer says", read_an_answer),
     ("one event of a stream that passes", pass_an_event),
     ("one event of a stream, translated", translate_an_event),
 ];
@@ -62,6 +67,17 @@ const HEAD: &[u8] = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:4100
 const CHUNK: &[u8] = b"data: {\"id\":\"chatcmpl-AbCdEf0123456789\",\"object\":\"chat.completion.chunk\",\"created\":1754000000,\
     \"model\":\"gpt-4o-2024-08-06\",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_0123456789\",\
     \"choices\":[{\"index\":0,\"delta\":{\"content\":\" world\"},\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n";
+const ANSWER_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_0123456789abcdefghij\r\n\
+    openai-processing-ms: 421\r\nopenai-version: 2020-10-01\r\nx-ratelimit-limit-requests: 10000\r\n\
+    x-ratelimit-limit-tokens: 30000000\r\nx-ratelimit-remaining-requests: 9999\r\nx-ratelimit-remaining-tokens: 29999900\r\n\
+    x-ratelimit-reset-requests: 6ms\r\nx-ratelimit-reset-tokens: 0s\r\ncontent-length: 911\r\n\r\n";
+const ANSWER: &[u8] = b"{\"id\":\"chatcmpl-0123456789\",\"object\":\"chat.completion\",\"created\":1755097541,\
+    \"model\":\"gpt-4o-2024-08-06\",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_07871e2ad8\",\"choices\":[\
+    {\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"A sentence of some length, and \\\"another\\\" one.\",\
+    \"refusal\":null,\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":256,\
+    \"completion_tokens\":26,\"total_tokens\":282,\"prompt_tokens_details\":{\"cached_tokens\":0,\"audio_tokens\":0},\
+    \"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0,\"accepted_prediction_tokens\":0,\
+    \"rejected_prediction_tokens\":0}}}";
 const START: &[u8] = b"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\
     \"type\":\"message\",\"role\":\"assistant\",\"model\":\"claude\",\"content\":[],\"stop_reason\":null,\
     \"stop_sequence\":null,\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n\
@@ -164,10 +180,14 @@ fn scan_and_splice(bytes: usize) -> Operation {
     })
 }
 
-fn select_an_arm() -> Operation {
+fn a_plan() -> Plan {
     let checked = check(&[Source { name: "bench.yaml".to_owned(), bytes: PLAN.as_bytes().to_vec() }]);
     let file = checked.file.expect("a valid config");
-    let plan = Plan::resolve(&file, 1, None, &mut |_| Secret::new("key"), &mut || 7).expect("it has no clients");
+    Plan::resolve(&file, 1, None, &mut |_| Secret::new("key"), &mut || 7).expect("it has no clients")
+}
+
+fn select_an_arm() -> Operation {
+    let plan = a_plan();
     let mut drawer = Drawer::default();
     Box::new(move || {
         let route = find(&plan, black_box("g")).expect("the group");
@@ -176,23 +196,65 @@ fn select_an_arm() -> Operation {
     })
 }
 
+fn parse_an_answers_head() -> Operation {
+    let limits = Limits::default();
+    Box::new(move || {
+        let (mut search, mut fields) = (Search::default(), Fields::default());
+        black_box(ResponseHead::parse(black_box(ANSWER_HEAD), &mut search, &mut fields, &limits))
+            .expect("a valid head");
+    })
+}
+
 fn close_a_record() -> Operation {
+    Box::new(|| {
+        black_box(a_record());
+    })
+}
+
+/// Opened, filled and closed, as of a usual request.
+fn a_record() -> Event {
     let selection = Selection { group: 0, arm: 1, method: Method::Block, slot: Some(7), unit_hash: None };
     let prices = Prices::default().with(Kind::Input, 2_500_000).with(Kind::Output, 10_000_000);
+    let id = "req_0123456789abcdefghijklmnop".into();
+    let mut record = Record::begin(black_box("/v1/chat/completions"), id, 0);
+    record.read_whole(1_000);
+    record.assigned(black_box(&selection), Some(prices));
+    record.asking();
+    record.handed_over(20_000);
+    record.vendor_read(900_000);
+    record.vendor_says_model("gpt-4o-2024-08-06");
+    let usage = Usage { prompt_tokens: 10, completion_tokens: 4, total_tokens: 14, ..Usage::default() };
+    record.vendor_says_usage(usage);
+    record.vendor_finished();
+    record.passed_on(900_000, 910_000, 925_000);
+    record.close(200, None, 925_000)
+}
+
+fn write_a_frame() -> Operation {
+    let (plan, event, mut frame) = (a_plan(), a_record(), Vec::new());
     Box::new(move || {
-        let id = "req_0123456789abcdefghijklmnop".into();
-        let mut record = Record::begin(black_box("/v1/chat/completions"), id, 0);
-        record.read_whole(1_000);
-        record.assigned(black_box(&selection), Some(prices));
-        record.asking();
-        record.handed_over(20_000);
-        record.vendor_read(900_000);
-        record.vendor_says_model("gpt-4o-2024-08-06");
-        let usage = Usage { prompt_tokens: 10, completion_tokens: 4, total_tokens: 14, ..Usage::default() };
-        record.vendor_says_usage(usage);
-        record.vendor_finished();
-        record.passed_on(900_000, 910_000, 925_000);
-        black_box(record.close(200, None, 925_000));
+        black_box(&event).encode(&plan, Room::Whole, &mut frame);
+        black_box(&frame);
+    })
+}
+
+/// As the writer's thread does.
+fn write_a_line() -> Operation {
+    let (mut frame, mut out) = (Vec::new(), Vec::new());
+    a_record().encode(&a_plan(), Room::Whole, &mut frame);
+    let stamp = Stamp { log_epoch: 1, seq: 123_456, wall_start_ns: 1_795_343_806_000_000_000, salt: 7 };
+    Box::new(move || {
+        out.clear();
+        Decision::decode(black_box(&frame)).expect("a frame").write_line(&stamp, &mut out);
+        black_box(&out);
+    })
+}
+
+fn read_an_answer() -> Operation {
+    Box::new(|| {
+        let [usage, model, error] = json::pick(black_box(ANSWER), ["usage", "model", "error"]).expect("an object");
+        black_box((model, error));
+        black_box(usage.and_then(|usage| witness::usage(Endpoint::ChatCompletions, usage.raw()))).expect("a usage");
     })
 }
 

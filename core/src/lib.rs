@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ask;
+mod block;
 pub mod clients;
 pub mod config;
 pub mod cost;

@@ -206,6 +206,10 @@ pub const EVENT_SIZE_BYTES_CEILING: u64 = 1 << 50;
 pub const EVENT_AGE_S_CEILING: u64 = 36_525 * 86_400;
 /// The writer takes waiting batches together up to about this size, so that one system call carries many of them.
 pub const EVENT_WRITE_BYTES: usize = MIB;
+/// Step in which the kernel is told that it may forget what it holds of the log, and what is left in memory of its end:
+/// twice as much. A log would otherwise take all memory that is free, bit by bit: on a virtual machine, whose free memory
+/// has to be brought in first, a line took ten times as long to write as into memory that was used before.
+pub const EVENT_CACHED_BYTES: u64 = 4 * MIB as u64;
 /// How long the writer waits between two tries on a disk that refuses, milliseconds.
 pub const EVENT_RETRY_MS: u64 = 100;
 /// How long a shutdown waits for a disk that refuses before records are given up, milliseconds.

@@ -6,10 +6,12 @@
 
 use std::cell::RefCell;
 
+use kt_core::http1::head::Fields;
 use kt_core::limits::{BUFFER_BYTES, BUFFER_BYTES_MAX, BUFFERS_KEPT};
 
 thread_local! {
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARE_FIELDS: RefCell<Vec<Fields>> = const { RefCell::new(Vec::new()) };
 }
 
 /// An empty buffer with room for at least `bytes`.
@@ -42,6 +44,20 @@ pub fn lend(buffer: &mut Vec<u8>) {
     if buffer.is_empty() {
         give(std::mem::take(buffer));
     }
+}
+
+/// Room for the fields of a head.
+pub fn fields() -> Fields {
+    SPARE_FIELDS.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+/// Gives it back, whatever it holds.
+pub fn give_fields(fields: Fields) {
+    SPARE_FIELDS.with_borrow_mut(|spare| {
+        if spare.len() < BUFFERS_KEPT {
+            spare.push(fields);
+        }
+    });
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use kt_core::timing::Timing;
 
 use crate::bodies::Share;
 use crate::buffers;
+use crate::clock;
 use crate::deadline::Wait;
 use crate::greeting;
 use crate::relay::write_request_id;
@@ -61,6 +62,7 @@ pub struct Request {
 impl Drop for Request {
     fn drop(&mut self) {
         buffers::give(std::mem::take(&mut self.bytes));
+        buffers::give_fields(std::mem::take(&mut self.fields));
     }
 }
 
@@ -219,15 +221,15 @@ impl Client {
         let head_limit = Duration::from_millis(limits.head_ms);
         let mut head_begun = self.served == 0 || (!self.wire.is_reading() && !self.wire.inbox().is_empty());
         if head_begun {
-            self.wire.deadline().set(Wait::Head, Instant::now() + head_limit);
+            self.wire.deadline().set(Wait::Head, clock::now() + head_limit);
         } else {
             let idle_limit = Duration::from_millis(limits.keep_alive_ms);
-            self.wire.deadline().set(Wait::NextRequest, Instant::now() + idle_limit);
+            self.wire.deadline().set(Wait::NextRequest, clock::lately() + idle_limit);
         }
         loop {
             // A read that is under way was begun with nothing in the inbox.
             if !self.wire.is_reading() && !self.wire.inbox().is_empty() {
-                let mut fields = Fields::default();
+                let mut fields = buffers::fields();
                 match RequestHead::parse(self.wire.inbox(), &mut self.search, &mut fields, limits) {
                     Ok(Some(head)) => {
                         self.wire.deadline().clear();
@@ -236,6 +238,10 @@ impl Client {
                         let bytes = std::mem::take(self.wire.inbox());
                         let body = Body::Here(head.len..head.len);
                         return Next::Request(Request { bytes, head, fields, body, share: Share::default() });
+                    }
+                    Ok(None) if !head_begun && self.wire.deadline().fired().is_none() => {
+                        head_begun = true;
+                        self.wire.deadline().set(Wait::Head, clock::lately() + head_limit);
                     }
                     Ok(None) => {}
                     Err(_) if self.served == 0 && !self.wire.is_tls() && greeting::wants_tls(self.wire.inbox()) => {
@@ -250,10 +256,6 @@ impl Client {
             }
             match self.wire.fill().await {
                 Ok(0) | Err(_) => return self.ended_in_head(),
-                Ok(_) if !head_begun && self.wire.deadline().fired().is_none() => {
-                    head_begun = true;
-                    self.wire.deadline().set(Wait::Head, Instant::now() + head_limit);
-                }
                 Ok(_) => {}
             }
         }
@@ -286,7 +288,7 @@ impl Client {
         if !is_whole && request.head.expects_continue && request.bytes.len() == start {
             self.send(write::CONTINUE.to_vec(), limits).await.0?;
         }
-        let pace = Pace { began: Instant::now(), limits };
+        let pace = Pace { began: clock::lately(), limits };
         match framing {
             RequestBody::None => self.take_by_length(request, 0, pace).await,
             RequestBody::Length(length) => {
@@ -513,7 +515,7 @@ impl Client {
     /// within bounds, so that the answer isn't lost in a reset (RFC 9112 section 9.6).
     pub async fn linger(mut self) {
         self.wire.half_close();
-        self.wire.deadline().set(Wait::Leftover, Instant::now() + LEFTOVER_WAIT);
+        self.wire.deadline().set(Wait::Leftover, clock::now() + LEFTOVER_WAIT);
         let mut left = LEFTOVER_BYTES_MAX;
         loop {
             match self.wire.fill().await {

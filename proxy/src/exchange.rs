@@ -128,7 +128,7 @@ async fn admit(
         Err(Fault::new(Kind::Internal, Phase::Total))
     });
     let (after, status, fault) = conclude(&mut company, endpoint, &request, outcome).await;
-    let ended_ns = worker.now_ns();
+    let ended_ns = worker.lately_ns();
     let (of_worker, serving) = (Rc::clone(worker), Rc::clone(serving));
     let ending = Ending { ended_ns, worker: of_worker, serving, slot, record, status, fault, questions };
     if client.holds_back() {

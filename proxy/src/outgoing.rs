@@ -52,22 +52,22 @@ fn as_it_is(target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> Compose
     let content_type = request.field(Known::ContentType).unwrap_or(b"application/json");
     write_head(&mut copied, target, ask.endpoint, request, content_type, length);
     // Long stretches of the client's bytes stay where they are; what stands between them is copied behind the head.
-    let mut pieces = Vec::with_capacity(4);
+    let mut before = Vec::new();
     let mut from = 0;
     for piece in edits.pieces(body.len()) {
         match piece {
             Piece::Body(span) if span.len() > COPY_BYTES_MAX => {
-                pieces.push((Origin::Copied, from..copied.len()));
+                before.push((Origin::Copied, from..copied.len()));
                 from = copied.len();
                 let start = request.body_offset() + span.start as usize;
-                pieces.push((Origin::Client, start..start + span.len()));
+                before.push((Origin::Client, start..start + span.len()));
             }
             Piece::Body(_) | Piece::Text(_) => copied.extend_from_slice(piece.of(body)),
         }
     }
-    pieces.push((Origin::Copied, from..copied.len()));
+    let last = from..copied.len();
     let mode = Mode { endpoint: ask.endpoint, stream: ask.stream, way };
-    Composed { outgoing: Outgoing { copied, pieces }, mode, report: None }
+    Composed { outgoing: Outgoing { copied, before, last }, mode, report: None }
 }
 
 fn translated(crossing: Crossing, target: &Target, arm: &Arm, ask: &Ask, request: &Request) -> Result<Composed, Fault> {
@@ -79,7 +79,7 @@ fn translated(crossing: Crossing, target: &Target, arm: &Arm, ask: &Ask, request
     copied.extend_from_slice(&body);
     buffers::give(body);
     let whole = 0..copied.len();
-    let outgoing = Outgoing { copied, pieces: vec![(Origin::Copied, whole)] };
+    let outgoing = Outgoing { copied, before: Vec::new(), last: whole };
     let mode = Mode { endpoint: ask.endpoint, stream: ask.stream, way: Way::Translated(crossing, wanted) };
     Ok(Composed { outgoing, mode, report: Some(report) })
 }
@@ -108,7 +108,7 @@ fn write_head(
         }
         has_agent |= name.eq_ignore_ascii_case(b"user-agent");
         has_required |= dialect::required(vendor).is_some_and(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
-        write::field(out, name, value);
+        write::field_as_read(out, name, value);
     }
     if let Some((name, value)) = dialect::required(vendor).filter(|_| !has_required) {
         write::field(out, name, value);
@@ -116,9 +116,9 @@ fn write_head(
     if !has_agent {
         write::field(out, "user-agent", USER_AGENT);
     }
-    write::field(out, "via", VIA);
-    write::field(out, "accept-encoding", "identity");
-    write::field(out, "content-type", content_type);
+    out.extend_from_slice(VIA);
+    out.extend_from_slice(b"accept-encoding: identity\r\n");
+    write::field_as_read(out, b"content-type", content_type);
     write::number_field(out, "content-length", length as u64);
     write::end(out);
 }

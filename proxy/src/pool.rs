@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use kt_core::limits::Limits;
 
+use crate::clock;
 use crate::deadline::Wait;
 use crate::rt;
 use crate::wire::Wire;
@@ -52,12 +53,13 @@ impl Pool {
     pub fn keep(self: &Rc<Self>, mut idle: Idle, limits: &Limits) {
         // A deadline may have fired in the very moment in which the answer ended.
         let ended = idle.wire.deadline().fired().is_some();
-        let too_old = idle.born.elapsed() > Duration::from_millis(limits.pool_life_ms);
+        let now = clock::lately();
+        let too_old = now.saturating_duration_since(idle.born) > Duration::from_millis(limits.pool_life_ms);
         if ended || too_old || !idle.wire.inbox().is_empty() || !is_quiet(&mut idle.wire) {
             give_up(idle.wire);
             return;
         }
-        let end_of_idling = Instant::now() + Duration::from_millis(limits.pool_idle_ms);
+        let end_of_idling = now + Duration::from_millis(limits.pool_idle_ms);
         let end_of_life = idle.born + Duration::from_millis(limits.pool_life_ms);
         idle.wire.deadline().set(Wait::Pooled, end_of_idling.min(end_of_life));
         self.idle.borrow_mut().push_back(idle);

@@ -37,6 +37,7 @@ use rustix::time::{timerfd_create, timerfd_settime};
 use socket2::{Domain, SockAddr, SockRef, Type};
 
 use crate::buffers;
+use crate::clock;
 use crate::deadline::Descriptor;
 use crate::listen::Listening;
 
@@ -149,6 +150,7 @@ pub async fn give_way() {
 pub async fn sleep(duration: Duration) {
     // Boxed: a timer is 700 bytes large, of each connection too that never sleeps.
     Box::pin(monoio::time::sleep(duration)).await;
+    clock::time_has_passed();
 }
 
 /// What came first.
@@ -259,6 +261,7 @@ impl Socket {
     /// Writes some of `bytes[range]`; gives the buffer back with how much went. To be awaited to its end.
     pub async fn write(&mut self, bytes: Vec<u8>, range: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
         let (result, slice) = self.outflow.write(bytes.slice(range)).await;
+        clock::time_has_passed();
         (result, slice.into_inner())
     }
 
@@ -280,6 +283,7 @@ impl Socket {
             written
         })
         .await;
+        clock::time_has_passed();
         (result, slice.into_inner())
     }
 
@@ -365,6 +369,7 @@ impl Reads<'_> {
                     };
                     *self.inflow = Inflow::Idle(half);
                     *self.bytes = bytes;
+                    clock::time_has_passed();
                     return Poll::Ready(result);
                 }
                 Inflow::Turning => unreachable!("every turn above puts a state back before it returns"),
@@ -387,7 +392,9 @@ impl Drop for Retiring {
 /// The kernel's, or `TimedOut`.
 #[allow(clippy::disallowed_methods)] // A connect owns no buffer: this is the one future that may be dropped.
 pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<Socket> {
-    match monoio::time::timeout(limit, TcpStream::connect_addr(address)).await {
+    let connected = monoio::time::timeout(limit, TcpStream::connect_addr(address)).await;
+    clock::time_has_passed();
+    match connected {
         Ok(stream) => Socket::tcp(stream?),
         Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
     }

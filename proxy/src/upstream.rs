@@ -22,6 +22,7 @@ use kt_core::record::Record;
 
 use crate::buffers;
 use crate::client::Client;
+use crate::clock;
 use crate::connect;
 use crate::deadline::{Descriptor, Wait};
 use crate::ledger::Slot;
@@ -81,8 +82,10 @@ pub enum More {
 pub struct Outgoing {
     /// Head, and whatever else was copied.
     pub copied: Vec<u8>,
-    /// What to send: ranges of `copied` and, for large bodies, of the client's own buffer.
-    pub pieces: Vec<(Origin, Range<usize>)>,
+    /// What to send before the last piece, for large bodies: ranges of `copied` and of the client's own buffer.
+    pub before: Vec<(Origin, Range<usize>)>,
+    /// The last piece, and mostly the only one: a range of `copied`.
+    pub last: Range<usize>,
 }
 
 /// Which buffer a piece lies in.
@@ -157,7 +160,7 @@ pub async fn ask(
     client_buffer: &mut Vec<u8>,
     company: &mut Company<'_>,
 ) -> Result<Answer, Fault> {
-    let total_due = target.timeouts.total_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
+    let total_due = target.timeouts.total_ms.map(|ms| clock::lately() + Duration::from_millis(ms));
     let pooled = lane.pool.take();
     let mut retried = pooled.is_none();
     let mut next = pooled;
@@ -166,11 +169,11 @@ pub async fn ask(
         let (idle, reused) = match next.take() {
             Some(idle) => (idle, true),
             // Boxed, as whatever few requests wait for: every connection has room for all that it may wait for.
-            None => (Idle { wire: Box::pin(company.connect(lane, target)).await?, born: Instant::now() }, false),
+            None => (Idle { wire: Box::pin(company.connect(lane, target)).await?, born: clock::now() }, false),
         };
         let Idle { wire, born } = idle;
         let timeouts = target.timeouts;
-        let mut upstream = Upstream { wire: Some(wire), born, timeouts, total_due, reused, sent: Instant::now() };
+        let mut upstream = Upstream { wire: Some(wire), born, timeouts, total_due, reused, sent: clock::lately() };
         let head = match upstream.hand_over(outgoing, client_buffer, company).await {
             Ok(()) => upstream.head(company).await,
             Err(fault) if fault.kind == Kind::SendFailed => upstream.early_head(fault, company).await,
@@ -266,8 +269,10 @@ impl Upstream {
         };
         // What the kernel takes at once is gone before anybody could say a word. The rest of a large request is of no use
         // to a vendor that has turned it down already, nor to a client that has left.
-        let is_large = outgoing.pieces.iter().map(|(_, range)| range.len()).sum::<usize>() > COPY_BYTES_MAX;
-        for (origin, range) in &outgoing.pieces {
+        let before: usize = outgoing.before.iter().map(|(_, range)| range.len()).sum();
+        let is_large = before + outgoing.last.len() > COPY_BYTES_MAX;
+        let last = (Origin::Copied, outgoing.last.clone());
+        for (origin, range) in outgoing.before.iter().chain([&last]) {
             let buffer = match origin {
                 Origin::Copied => &mut outgoing.copied,
                 Origin::Client => &mut *client_buffer,
@@ -288,7 +293,7 @@ impl Upstream {
                 return Err(self.blame(Phase::Send, Kind::SendFailed, Some(&error)));
             }
         }
-        self.sent = Instant::now();
+        self.sent = clock::now();
         company.record.handed_over(company.worker.clock.ns_at(self.sent));
         Ok(())
     }
@@ -312,7 +317,7 @@ impl Upstream {
     async fn head(&mut self, company: &mut Company<'_>) -> Result<Head, Fault> {
         let due = self.sent + Duration::from_millis(self.timeouts.first_byte_ms);
         let mut search = Search::default();
-        let mut fields = Fields::default();
+        let mut fields = buffers::fields();
         // Some of it may have come while the request was still being sent.
         let mut any = !self.wire().is_reading() && !self.wire().inbox().is_empty();
         loop {
@@ -402,6 +407,7 @@ fn turns_down(first_words: &[u8]) -> bool {
 impl Drop for Head {
     fn drop(&mut self) {
         buffers::give(std::mem::take(&mut self.bytes));
+        buffers::give_fields(std::mem::take(&mut self.fields));
     }
 }
 
@@ -498,7 +504,7 @@ impl Answer {
     async fn read_more(&mut self, payload: &mut Vec<u8>, company: &mut Company<'_>) -> Result<More, Fault> {
         let before = payload.len();
         loop {
-            let due = Instant::now() + Duration::from_millis(self.upstream.timeouts.idle_ms);
+            let due = clock::lately() + Duration::from_millis(self.upstream.timeouts.idle_ms);
             self.upstream.wait_until(Wait::Idle, due);
             let filled = {
                 let wire = self.upstream.wire();

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use kt_core::limits::{BUFFER_BYTES, KIB, SMALL_READ_BYTES};
 
 use crate::buffers;
+use crate::clock;
 use crate::deadline::{Deadline, Descriptor, Wait, Watch};
 use crate::rt::{Reads, Socket};
 use crate::tls::Session;
@@ -150,7 +151,7 @@ impl Wire {
         ends: Option<fn(&[u8]) -> bool>,
     ) -> (io::Result<()>, Vec<u8>) {
         let ear = ends.map(|ends| Ear { ends, descriptor: self.descriptor(), has_heard: false });
-        let now = Instant::now();
+        let now = clock::lately();
         let mut sending = Sending { deadline: &self.deadline, patience, now, due: now + patience.whole, ear };
         let sent = match &mut self.session {
             None => sending.write_all(&mut self.socket, None, bytes, range).await,

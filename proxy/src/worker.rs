@@ -321,6 +321,11 @@ impl Worker {
         self.clock.now_ns()
     }
 
+    /// When the clock was last read, in the events' time; see [`clock::lately`].
+    pub fn lately_ns(&self) -> u64 {
+        self.clock.lately_ns()
+    }
+
     /// An id for a request that brought none: `req_` and 26 characters drawn by chance.
     pub fn draw_request_id(&self) -> Box<str> {
         const PREFIX: &str = "req_";
@@ -361,7 +366,7 @@ impl Worker {
     /// Chooses the arm for a request that takes `route`.
     pub fn select(&self, serving: &Serving, route: Route, unit: Option<&Unit<'_>>) -> Selection {
         let loads = &serving.loads[route.group()];
-        let (dice, now) = (self.dice.borrow_mut().u64(..), self.now_ns());
+        let (dice, now) = (self.dice.borrow_mut().u64(..), self.lately_ns());
         let chooser = Chooser { drawer: &mut self.drawer.borrow_mut(), loads, dice, now };
         let selection = route::select(serving.plan(), route, unit, chooser);
         if selection.method == Method::LeastLatency {
@@ -443,7 +448,7 @@ impl Worker {
     pub fn draft(&self, slot: Option<&Slot>, record: &mut Record, status: u16, fault: Option<&Fault>, plan: &Plan) {
         let (Some(slot), Durability::Written) = (slot, plan.events.durability) else { return };
         if let Some(quill) = self.quill.borrow_mut().as_mut() {
-            quill.draft(slot, record.draft(status, fault, self.now_ns()), plan);
+            quill.draft(slot, record.draft(status, fault, self.lately_ns()), plan);
         }
     }
 
@@ -454,7 +459,7 @@ impl Worker {
                 let (group, arm) = (group as usize, arm as usize);
                 self.meters.count(self.meters_of(serving, group, arm), event);
                 if event.method == Method::LeastLatency {
-                    serving.loads[group][arm].ended(Outcome::of(event), self.now_ns());
+                    serving.loads[group][arm].ended(Outcome::of(event), self.lately_ns());
                 }
             }
             (_, None) | (None, _) => self.meters.count_unassigned(event),

@@ -23,7 +23,13 @@ pub struct Look {
     begun: u128,
     finished: u128,
     ended: bool,
+    /// What OpenAI's last chunk said before its choices, bracket included. Every chunk of a stream says the same there, and
+    /// is then looked at from there on.
+    beginning: Vec<u8>,
 }
+
+/// Longest beginning that is remembered; OpenAI's has some 200 bytes.
+const BEGINNING_BYTES_MAX: usize = 1_024;
 
 /// What one event of a stream says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +42,7 @@ pub struct Seen<'a> {
     /// It brings usage and no choices: what a vendor sends when `stream_options.include_usage` is set, and what is to
     /// be removed if we set it.
     pub usage_chunk: bool,
-    /// The model as the vendor names it; Azure's first chunk names none.
+    /// The model as the vendor names it, unless the chunk before has said the same; Azure's first chunk names none.
     pub model: Option<Cow<'a, str>>,
     /// The vendor says that it failed, under a status of 200; with its word for it, which may be empty.
     pub error: Option<Cow<'a, str>>,
@@ -71,6 +77,7 @@ impl Look {
             begun: 0,
             finished: 0,
             ended: false,
+            beginning: Vec::new(),
         }
     }
 
@@ -106,18 +113,20 @@ impl Look {
         let mut seen = Seen { done: data == b"[DONE]", ..Seen::default() };
         let mut no_choices = false;
         let mut has_usage = false;
-        let mut cursor = Cursor::new(data);
-        if !cursor.enter(b'{') {
+        let begins_alike = !self.beginning.is_empty() && data.starts_with(&self.beginning);
+        let mut cursor = Cursor::at(data, if begins_alike { self.beginning.len() } else { 0 });
+        if begins_alike {
+            no_choices = self.at_choices(&mut cursor, &mut seen);
+        } else if !cursor.enter(b'{') {
             return seen;
         }
         while let Some(name) = cursor.field() {
             match name {
                 b"\"choices\"" if cursor.enter(b'[') => {
-                    no_choices = true;
-                    while cursor.item() {
-                        no_choices = false;
-                        seen.content |= self.at_choice(&mut cursor);
+                    if !has_usage && seen.usage.is_none() && seen.error.is_none() {
+                        self.remember(&data[..cursor.taken()]);
                     }
+                    no_choices = self.at_choices(&mut cursor, &mut seen);
                     continue;
                 }
                 _ => {}
@@ -141,6 +150,23 @@ impl Look {
         // An event that may be left out has to be what it seems.
         seen.usage_chunk = no_choices && has_usage && scan(data, &mut Scratch::default()).is_ok();
         seen
+    }
+
+    fn remember(&mut self, beginning: &[u8]) {
+        self.beginning.clear();
+        if beginning.len() <= BEGINNING_BYTES_MAX {
+            self.beginning.extend_from_slice(beginning);
+        }
+    }
+
+    /// Looks at the choices of a chunk; whether there are none.
+    fn at_choices(&mut self, cursor: &mut Cursor<'_>, seen: &mut Seen<'_>) -> bool {
+        let mut no_choices = true;
+        while cursor.item() {
+            no_choices = false;
+            seen.content |= self.at_choice(cursor);
+        }
+        no_choices
     }
 
     /// Whether the choice that comes next brings a piece of the answer.

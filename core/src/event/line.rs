@@ -24,6 +24,9 @@ pub struct Stamp {
     pub salt: u16,
 }
 
+/// Longest name of a field with its quotes and colon.
+const KEY_BYTES_MAX: usize = 32;
+
 /// How a decision's line begins. No other record's does.
 pub const DECISION_START: &[u8] = b"{\"event_type\":\"decision\",";
 
@@ -243,41 +246,49 @@ impl<'a> Object<'a> {
         end(self.out, b'}');
     }
 
-    /// Names are ours and need no escaping.
+    /// Names are ours and need no escaping. Inlined, as whoever calls it is: of a known name it is one copy of a known
+    /// length, quotes and colon included, and a line has fifty of them.
+    #[inline(always)]
     pub(super) fn key(&mut self, name: &'static str) {
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+        let mut text = [b'"'; KEY_BYTES_MAX];
+        text[1..=name.len()].copy_from_slice(name.as_bytes());
+        text[name.len() + 2] = b':';
+        self.out.extend_from_slice(&text[..name.len() + 3]);
     }
 
+    #[inline(always)]
     pub(super) fn object(&mut self, name: &'static str) -> Object<'_> {
         self.key(name);
         self.out.push(b'{');
         Object { out: self.out }
     }
 
+    #[inline(always)]
     pub(super) fn array(&mut self, name: &'static str) -> Array<'_> {
         self.key(name);
         self.out.push(b'[');
         Array { out: self.out }
     }
 
+    #[inline(always)]
     pub(super) fn null(&mut self, name: &'static str) {
         self.key(name);
         self.out.extend_from_slice(b"null,");
     }
 
+    #[inline(always)]
     pub(super) fn bool(&mut self, name: &'static str, value: bool) {
         self.key(name);
         self.out.extend_from_slice(if value { b"true," } else { b"false," });
     }
 
+    #[inline(always)]
     pub(super) fn text(&mut self, name: &'static str, value: &str) {
         self.key(name);
-        escape_into(self.out, value);
-        self.out.push(b',');
+        write_text(value, self.out);
     }
 
+    #[inline(always)]
     pub(super) fn text_or_null(&mut self, name: &'static str, value: Option<&str>) {
         match value {
             Some(value) => self.text(name, value),
@@ -295,12 +306,13 @@ impl<'a> Object<'a> {
         end(self.out, b']');
     }
 
+    #[inline(always)]
     pub(super) fn number(&mut self, name: &'static str, value: u64) {
         self.key(name);
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-        self.out.push(b',');
+        write_number(value, self.out);
     }
 
+    #[inline(always)]
     pub(super) fn number_or_null(&mut self, name: &'static str, value: Option<u64>) {
         match value {
             Some(value) => self.number(name, value),
@@ -312,7 +324,6 @@ impl<'a> Object<'a> {
         let Some(value) = value else { return self.null(name) };
         self.key(name);
         write_thousandths(value, self.out);
-        self.out.push(b',');
     }
 
     /// `value` is finite: a share of a whole.
@@ -323,17 +334,17 @@ impl<'a> Object<'a> {
     }
 
     /// Milliseconds, to the nearest µs.
+    #[inline(always)]
     pub(super) fn millis(&mut self, name: &'static str, ns: u64) {
         self.key(name);
         write_thousandths(ns.saturating_add(500) / 1_000, self.out);
-        self.out.push(b',');
     }
 
     /// Microseconds, as exact as they were measured.
+    #[inline(always)]
     pub(super) fn micros(&mut self, name: &'static str, ns: u64) {
         self.key(name);
         write_thousandths(ns, self.out);
-        self.out.push(b',');
     }
 
     /// As [`Self::millis`], to either side of zero.
@@ -343,7 +354,6 @@ impl<'a> Object<'a> {
             self.out.push(b'-');
         }
         write_thousandths(ns.unsigned_abs().saturating_add(500) / 1_000, self.out);
-        self.out.push(b',');
     }
 
     /// Dollars, exactly.
@@ -363,6 +373,7 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(b"\",");
     }
 
+    #[inline(always)]
     pub(super) fn time(&mut self, name: &'static str, stamp: &Stamp, at_ns: u64) {
         self.key(name);
         self.out.push(b'"');
@@ -401,11 +412,26 @@ fn end(out: &mut Vec<u8>, bracket: u8) {
     out.extend_from_slice(&[bracket, b',']);
 }
 
-/// `12345` as `12.345`.
+fn write_text(value: &str, out: &mut Vec<u8>) {
+    escape_into(out, value);
+    out.push(b',');
+}
+
+fn write_number(value: u64, out: &mut Vec<u8>) {
+    if value < 10 {
+        // Most of a line's numbers.
+        return out.extend_from_slice(&[b'0' + value as u8, b',']);
+    }
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    out.push(b',');
+}
+
+/// `12345` as `12.345`, and the comma.
 fn write_thousandths(value: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value / 1_000).as_bytes());
-    out.push(b'.');
-    write_digits(value % 1_000, 3, out);
+    let (whole, rest) = (value / 1_000, value % 1_000);
+    let digit = |unit: u64| b'0' + (rest / unit % 10) as u8;
+    out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+    out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1), b',']);
 }
 
 /// A moment as RFC 3339 has it, in UTC, cut to the µs: `2026-11-22T10:36:46.123456Z`.
@@ -413,16 +439,23 @@ pub fn write_rfc3339(unix_ns: u64, out: &mut Vec<u8>) {
     let seconds = unix_ns / 1_000_000_000;
     let (year, month, day) = date(seconds / 86_400);
     let of_day = seconds % 86_400;
-    write_digits(year, 4, out);
-    for (before, value) in
-        [(b'-', month), (b'-', day), (b'T', of_day / 3_600), (b':', of_day / 60 % 60), (b':', of_day % 60)]
-    {
-        out.push(before);
-        write_digits(value, 2, out);
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    for (at, width, value) in [
+        (0, 4, year),
+        (5, 2, month),
+        (8, 2, day),
+        (11, 2, of_day / 3_600),
+        (14, 2, of_day / 60 % 60),
+        (17, 2, of_day % 60),
+        (20, 6, unix_ns / 1_000 % 1_000_000),
+    ] {
+        let mut rest = value;
+        for digit in text[at..at + width].iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
     }
-    out.push(b'.');
-    write_digits(unix_ns / 1_000 % 1_000_000, 6, out);
-    out.push(b'Z');
+    out.extend_from_slice(&text);
 }
 
 /// The moment that an RFC 3339 text names, ns since 1970; none if it is no such text, or before 1970. A time zone other
@@ -489,17 +522,6 @@ fn date(since_1970: u64) -> (u64, u64, u64) {
     let day = of_year - (153 * from_march + 2) / 5 + 1;
     let (year, month) = if from_march < 10 { (0, from_march + 3) } else { (1, from_march - 9) };
     (era * 400 + year_of_era + year, month, day)
-}
-
-/// The last `width` digits of `value`, at most six.
-fn write_digits(value: u64, width: usize, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; 6];
-    let mut rest = value;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    out.extend_from_slice(&digits[digits.len() - width..]);
 }
 
 #[cfg(test)]

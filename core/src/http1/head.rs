@@ -20,6 +20,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use crate::block::{WIDE, WideBlock};
 use crate::fault::Kind;
 use crate::http1::target::{Authority, Target};
 use crate::http1::{Message, is_token, list_holds};
@@ -221,6 +222,11 @@ impl Search {
     fn find(&mut self, buf: &[u8], message: Message, limits: &Limits) -> Result<Option<(Range<usize>, Version)>, Kind> {
         // Spans are 32 bits wide.
         let bytes_max = limits.head_bytes_max.min(u32::MAX as usize / 2);
+        let is_fresh = self.seen == 0 && self.start == 0;
+        if is_fresh && let Some((line, end)) = whole_head(&buf[..buf.len().min(bytes_max)]) {
+            check_beginning(line, message)?;
+            return Ok(Some((0..end, version_of(line, message)?)));
+        }
         let found = self.advance(buf, message, bytes_max);
         if !matches!(found, Ok(None)) {
             *self = Self::default();
@@ -265,6 +271,33 @@ impl Search {
             }
         }
     }
+}
+
+/// The usual head, all there and without a fault in its line ends: its first line, which isn't empty, and where its
+/// blank line ends. None for any other, whose lines are then to be judged one by one.
+fn whole_head(buf: &[u8]) -> Option<(&[u8], usize)> {
+    // Of the bytes before: whether the last one is a CR, and the bits of the last two LFs.
+    let (mut open_cr, mut last_lfs) = (0, 0);
+    let mut line = None;
+    for start in (0..buf.len()).step_by(WIDE) {
+        let block = WideBlock::at_start_of(&buf[start..]);
+        let (cr, lf) = (block.bits(|block| block.equal(b'\r')), block.bits(|block| block.equal(b'\n')));
+        // Behind each CR an LF has to stand, and nowhere else.
+        if lf != (cr << 1 | open_cr) {
+            return None;
+        }
+        if lf != 0 && line.is_none() {
+            let at = start + lf.trailing_zeros() as usize;
+            line = Some(&buf[..at - 1]).filter(|line| !line.is_empty());
+            line?;
+        }
+        let blank = lf & (lf << 2 | last_lfs);
+        if blank != 0 {
+            return Some((line?, start + blank.trailing_zeros() as usize + 1));
+        }
+        (open_cr, last_lfs) = (cr >> (WIDE - 1), lf >> (WIDE - 2));
+    }
+    None
 }
 
 /// Tells another protocol by its first bytes, so that nobody waits for the end of a line that will never come.

@@ -5,6 +5,8 @@
 
 use std::num::NonZeroUsize;
 
+use crate::block;
+
 /// The last chunk with an empty trailer section: the end of a chunked body.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// What stands behind the payload of each chunk.
@@ -24,6 +26,9 @@ pub fn request_line(out: &mut Vec<u8>, method: &http::Method, prefix: &str, path
 /// Writes a status line, with the usual reason phrase or none.
 pub fn status_line(out: &mut Vec<u8>, status: u16) {
     debug_assert!((100..1000).contains(&status), "a status has three digits");
+    if status == 200 {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
     let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
@@ -40,6 +45,16 @@ pub fn field(out: &mut Vec<u8>, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>)
     debug_assert!(!name.is_empty() && name.iter().all(|&b| super::is_token(b)), "a field name is a token");
     debug_assert!(!splits(value), "a field value may not end its field");
     write_field(out, name, value);
+}
+
+/// Writes a field that was read from a head, and so was found to be one; otherwise as [`field`].
+pub fn field_as_read(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    debug_assert!(!splits(value), "httparse refuses what would end a field");
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes a field whose value is in two parts, one behind the other; otherwise as [`field`].
@@ -125,18 +140,9 @@ fn two_digits(number: u64) -> [u8; 2] {
     [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
-/// Whether there is a byte in it that would end the field. Values are short: eight bytes at a time are looked at for any
-/// control byte, which is quicker than to set up a search.
+/// Whether there is a byte in it that would end the field.
 fn splits(value: &[u8]) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = 0x8080_8080_8080_8080;
-    let (words, tail) = value.as_chunks::<8>();
-    let controls = words.iter().fold(0, |found, word| {
-        let word = u64::from_le_bytes(*word);
-        found | (word.wrapping_sub(ONES * 0x20) & !word & TOPS)
-    });
-    let suspicious = controls != 0 || tail.iter().any(|byte| *byte < 0x20);
-    suspicious && memchr::memchr3(b'\r', b'\n', 0, value).is_some()
+    block::before(value, |block| block.equal(b'\r').or(block.equal(b'\n')).or(block.equal(0))) < value.len()
 }
 
 fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

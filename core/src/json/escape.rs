@@ -2,10 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The eight bytes of a word set to one.
-const ONES: u64 = 0x0101_0101_0101_0101;
-/// The top bit of each byte of a word.
-const TOPS: u64 = 0x8080_8080_8080_8080;
+use crate::block::{self, Block, Marks};
 
 /// Appends `text` as a JSON string, quotes included, each character in its shortest form: only the quote, the
 /// backslash and what lies below U+0020 are escaped.
@@ -14,9 +11,9 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
     loop {
-        let (plain, special) = rest.split_at(plain_len(rest));
-        out.extend_from_slice(plain);
-        let Some((&byte, after)) = special.split_first() else { break };
+        let plain = plain_len(rest);
+        out.extend_from_slice(&rest[..plain]);
+        let Some((&byte, after)) = rest[plain..].split_first() else { break };
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -37,47 +34,13 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
 
 /// How many bytes at the start of `bytes` stand for themselves in a string: up to a quote, a backslash or a control.
 pub(crate) fn plain_len(bytes: &[u8]) -> usize {
-    let (words, tail) = bytes.as_chunks::<8>();
-    let mut nth = 0;
-    while let Some(word) = words.get(nth) {
-        let specials = specials(u64::from_le_bytes(*word));
-        if specials != 0 {
-            return nth * 8 + specials.trailing_zeros() as usize / 8;
-        }
-        nth += 1;
-        if nth == BLOCK_WORDS {
-            // A string that is longer than that may be much longer.
-            while words.get(nth..nth + BLOCK_WORDS).is_some_and(|block| is_plain(block.as_flattened())) {
-                nth += BLOCK_WORDS;
-            }
-        }
-    }
-    words.len() * 8 + tail.iter().take_while(|byte| !is_special(**byte)).count()
+    block::before(bytes, special)
 }
 
-/// How many words of a long string are looked at together.
-const BLOCK_WORDS: usize = 8;
-
-/// Whether a byte is a quote, a backslash or a control.
-const fn is_special(byte: u8) -> bool {
-    matches!(byte, b'"' | b'\\' | 0..0x20)
-}
-
-/// Whether no byte is special. Without a branch for each, so that it becomes a few vector instructions.
-fn is_plain(block: &[u8]) -> bool {
-    let any = |any, &byte: &u8| any | u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20);
-    block.iter().fold(0, any) == 0
-}
-
-/// Has the top bit set of the lowest byte of `word` that is a quote, a backslash or a control, and of none below it.
-///
-/// `(x - n) & !x` has a byte's top bit set if the byte is less than `n`. A borrow can set bits by mistake, but only
-/// above a byte that is rightly set, so that the lowest one is always right.
-fn specials(word: u64) -> u64 {
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let less = |x: u64, n: u64| x.wrapping_sub(ONES * n) & !x;
-    (less(word, 0x20) | less(quote, 1) | less(backslash, 1)) & TOPS
+/// The quotes, backslashes and controls.
+#[inline(always)]
+pub(super) fn special(block: Block) -> Marks {
+    block.equal(b'"').or(block.equal(b'\\')).or(block.at_most(0x1f))
 }
 
 /// Reads the escape at the start of `bytes`, its backslash included: the character, and how many bytes say so.

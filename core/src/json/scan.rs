@@ -7,8 +7,9 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::fmt::Write as _;
 
-use super::escape::{ENDS_IN_STRING, Unescaped, plain_len, unescape, unescaped};
+use super::escape::{ENDS_IN_STRING, Unescaped, plain_len, special, unescape, unescaped};
 use super::{Kind, Span, Value};
+use crate::block::{BLOCK, Block};
 use crate::fault::{self, Fault, Phase};
 use crate::limits::JSON_DEPTH_MAX;
 
@@ -25,6 +26,8 @@ pub struct Object<'t, 's> {
 pub struct Field {
     /// Where the name is, quotes included.
     pub name: Span,
+    /// Whether the name has escapes.
+    escaped: bool,
     /// Where the value is.
     pub value: Span,
     /// What the value is.
@@ -109,6 +112,7 @@ struct Scanner<'t, 's> {
     path: Vec<Step>,
 }
 
+const CONTROL: &str = "a control character in a string is not escaped";
 /// Objects of up to so many names are compared name by name; above it, sorting is quicker.
 const FEW_NAMES: usize = 8;
 /// Names for which a [`Scratch`] keeps memory between two texts. Beyond it, an odd text would cost a core its
@@ -142,7 +146,14 @@ impl<'t, 's> Object<'t, 's> {
 
     /// The field of this name. Names are compared unescaped; no object has two that are equal.
     pub fn find(&self, name: &str) -> Option<Field> {
-        self.fields.iter().find(|field| Value::at(self.text, field.name).is(name)).copied()
+        let is_called = |field: &&Field| {
+            let raw = field.name.of(self.text);
+            // An escape makes a name longer than what it stands for.
+            raw.len() >= name.len() + 2
+                && (&raw[1..raw.len() - 1] == name.as_bytes()
+                    || field.escaped && Value::at(self.text, field.name).is(name))
+        };
+        self.fields.iter().find(is_called).copied()
     }
 
     /// The value of the field of this name.
@@ -239,7 +250,7 @@ impl<'t, 's> Scanner<'t, 's> {
             let start = self.at;
             let kind = self.value().map_err(|stop| self.passing(stop, Step::Name(name)))?;
             if self.depth == 1 {
-                self.scratch.fields.push(Field { name, value: Span::new(start, self.at), kind });
+                self.scratch.fields.push(Field { name, escaped, value: Span::new(start, self.at), kind });
             }
             self.space();
             if self.peek() == Some(b'}') {
@@ -276,6 +287,39 @@ impl<'t, 's> Scanner<'t, 's> {
     fn string(&mut self) -> Result<bool, Stop> {
         let mut escaped = false;
         self.at += 1;
+        'blocks: while let Some(bytes) = self.text[self.at..].first_chunk() {
+            let mut specials = special(Block::new(bytes)).bits();
+            while specials != 0 {
+                let start = self.at;
+                let place = start + specials.trailing_zeros() as usize;
+                match (self.text[place], self.text.get(place + 1)) {
+                    (b'"', _) => {
+                        self.at = place + 1;
+                        return Ok(escaped);
+                    }
+                    // The escapes of one character, which may be special itself.
+                    (b'\\', Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't'))
+                        if place + 1 < start + BLOCK =>
+                    {
+                        escaped = true;
+                        specials &= specials - 1;
+                        specials &= !(1 << (place + 1 - start));
+                    }
+                    (b'\\', _) => {
+                        self.at = place;
+                        self.escape()?;
+                        escaped = true;
+                        continue 'blocks;
+                    }
+                    _ => {
+                        self.at = place;
+                        return Err(self.malformed(CONTROL));
+                    }
+                }
+            }
+            self.at += BLOCK;
+        }
+        // The last few bytes of the text.
         loop {
             self.at += plain_len(&self.text[self.at..]);
             match self.peek() {
@@ -284,14 +328,19 @@ impl<'t, 's> Scanner<'t, 's> {
                     return Ok(escaped);
                 }
                 Some(b'\\') => {
-                    let (_, len) = unescape(&self.text[self.at..]).map_err(|what| self.malformed(what))?;
-                    self.at += len;
+                    self.escape()?;
                     escaped = true;
                 }
-                Some(_) => return Err(self.malformed("a control character in a string is not escaped")),
+                Some(_) => return Err(self.malformed(CONTROL)),
                 None => return Err(self.malformed(ENDS_IN_STRING)),
             }
         }
+    }
+
+    fn escape(&mut self) -> Result<(), Stop> {
+        let (_, len) = unescape(&self.text[self.at..]).map_err(|what| self.malformed(what))?;
+        self.at += len;
+        Ok(())
     }
 
     /// RFC 8259 section 6: no leading zeros or plus, digits on both sides of the point.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::escape::{Unescaped, plain_len, unescaped};
 use super::{Kind, Span};
+use crate::block;
 
 /// A value in a text that [`scan`](super::scan) took. In any other text the answers mean nothing, but none panics.
 #[derive(Clone, Copy, Debug)]
@@ -75,17 +76,22 @@ impl<'t> Value<'t> {
     }
 
     /// Whether it is a string that stands for `text`.
+    #[inline(always)]
     pub fn is(self, text: &str) -> bool {
+        let raw = self.raw();
+        // Most are told apart by their first character. An escape is longer than what it stands for.
+        let may_be = raw.len() >= text.len() + 2
+            && raw[0] == b'"'
+            && (raw[1] == b'\\' || raw[1] == text.as_bytes().first().copied().unwrap_or(b'"'));
+        may_be && self.stands_for(text)
+    }
+
+    fn stands_for(self, text: &str) -> bool {
         let inside = self.inside();
-        if self.kind() != Kind::String || inside.len() < text.len() {
-            return false;
+        if inside.len() == text.len() {
+            return inside == text.as_bytes() && !inside.contains(&b'\\');
         }
-        // An escape is longer than what it stands for, so of equal length they are equal only without one.
-        match (inside, text.as_bytes()) {
-            _ if inside.len() == text.len() => inside == text.as_bytes() && !inside.contains(&b'\\'),
-            ([first, ..], [wanted, ..]) if first != wanted && *first != b'\\' => false,
-            _ => Unescaped::new(inside).eq(text.bytes()),
-        }
+        inside.contains(&b'\\') && Unescaped::new(inside).eq(text.bytes())
     }
 
     /// What a string stands for, borrowed if it has no escapes; none for other values.
@@ -107,6 +113,9 @@ impl<'t> Value<'t> {
     pub fn to_u64(self) -> Option<u64> {
         const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
         let raw = self.raw();
+        if matches!(raw.len(), 1..20) && raw.iter().all(u8::is_ascii_digit) {
+            return Some(raw.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
+        }
         if raw.iter().all(u8::is_ascii_digit) && !raw.is_empty() {
             let digit = |number: u64, digit: &u8| number.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
             return raw.iter().try_fold(0, digit);
@@ -213,26 +222,31 @@ impl<'t> Walk<'t> {
     }
 
     fn space(&mut self) {
-        let space = self.rest().iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));
-        self.at += space.count();
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.get(self.at).filter(|_| self.at < self.end) {
+            self.at += 1;
+        }
     }
 
     /// The next value, past the commas and colons before it.
     fn value(&mut self) -> Option<Value<'t>> {
-        let between = |byte: &&u8| matches!(byte, b',' | b':' | b' ' | b'\n' | b'\r' | b'\t');
-        self.at += self.rest().iter().take_while(between).count();
-        let rest = self.rest();
-        let len = match rest.first()? {
-            b'"' => string_len(rest),
-            b'{' | b'[' => bracket_len(rest),
-            _ => rest
-                .iter()
-                .position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
-                .unwrap_or(rest.len()),
+        let text = self.text.get(..self.end)?;
+        let mut start = self.at;
+        while let Some(b',' | b':' | b' ' | b'\n' | b'\r' | b'\t') = text.get(start) {
+            start += 1;
+        }
+        let end = match text.get(start)? {
+            b'"' => start + string_len(&text[start..]),
+            b'{' | b'[' => start + bracket_len(&text[start..]),
+            _ => {
+                let mut end = start + 1;
+                while !matches!(text.get(end), None | Some(b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')) {
+                    end += 1;
+                }
+                end
+            }
         };
-        let span = Span::new(self.at, self.at + len.max(1));
-        self.at = span.end as usize;
-        Some(Value::at(self.text, span))
+        self.at = end;
+        Some(Value::at(self.text, Span::new(start, end)))
     }
 }
 
@@ -256,22 +270,22 @@ fn string_len(bytes: &[u8]) -> usize {
 fn bracket_len(bytes: &[u8]) -> usize {
     let mut depth = 0_usize;
     let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' => {
+    loop {
+        at += block::before(&bytes[at..], |block| {
+            block.equal(b'"').or(block.equal_lowered(b'{')).or(block.equal_lowered(b'}'))
+        });
+        match bytes.get(at) {
+            Some(b'"') => {
                 at += string_len(&bytes[at..]);
                 continue;
             }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
+            Some(b'{' | b'[') => depth += 1,
+            Some(_) if depth == 1 => return at + 1,
+            Some(_) => depth -= 1,
+            None => return bytes.len(),
         }
         at += 1;
-        if depth == 0 {
-            return at;
-        }
     }
-    bytes.len()
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! Tolerant where [`scan`](super::scan) is strict: the document is a vendor's answer that goes to the client as it is,
 //! whatever it is. What isn't JSON is not captured, and what is captured is checked by whoever reads it.
 
-use super::cursor::{RunEnd, behind_blanks, behind_string, behind_value, ends_bare, string_run};
-use super::{Span, Value};
+use super::cursor::ends_bare;
+use super::escape::plain_len;
+use super::{Cursor, Span, Value};
 
 /// Watches one document for the raw values of chosen top-level fields.
 ///
@@ -281,26 +282,43 @@ pub fn pick<'t, const N: usize>(document: &'t [u8], names: [&str; N]) -> Option<
     Some(picked)
 }
 
-/// Shows each top-level field to `see`, its name and its value; none as soon as something isn't as expected.
+/// Shows each top-level field to `see`, its name and its value; none if it is no whole object.
 fn pass_over<'t>(document: &'t [u8], mut see: impl FnMut(Value<'t>, Value<'t>)) -> Option<()> {
-    let value_at = |start, end| Value::at(document, Span::new(start, end));
-    let mut at = behind_blanks(document, 0);
-    let mut next = (*document.get(at)? == b'{').then_some(b',')?;
-    while next == b',' {
-        at = behind_blanks(document, at + 1);
-        if *document.get(at)? == b'}' {
-            break;
-        }
-        let name = value_at(at, behind_string(document, at)?);
-        at = behind_blanks(document, name.span().end as usize);
-        (*document.get(at)? == b':').then_some(())?;
-        let start = behind_blanks(document, at + 1);
-        let end = behind_value(document, start)?;
-        see(name, value_at(start, end));
-        at = behind_blanks(document, end);
-        next = *document.get(at).filter(|byte| matches!(byte, b',' | b'}'))?;
+    let mut cursor = Cursor::new(document);
+    if !cursor.enter(b'{') {
+        return None;
     }
-    Some(())
+    while let Some(name) = cursor.field() {
+        let value = cursor.value();
+        if !cursor.is_lost() {
+            see(Value::at(name, Span::new(0, name.len())), value);
+        }
+    }
+    (!cursor.is_lost()).then_some(())
+}
+
+/// How a run of a string's bytes ends.
+enum RunEnd {
+    /// With the string's closing quote, which belongs to it.
+    Quote,
+    /// With the bytes; whether the next one is escaped.
+    Bytes { escaped: bool },
+}
+
+/// The run of a string at the start of `bytes`, and how it ends.
+fn string_run(bytes: &[u8], escaped: bool) -> (usize, RunEnd) {
+    let mut at = usize::from(escaped);
+    loop {
+        at += plain_len(&bytes[at..]);
+        match bytes.get(at) {
+            None => return (bytes.len(), RunEnd::Bytes { escaped: false }),
+            Some(b'"') => return (at + 1, RunEnd::Quote),
+            Some(b'\\') if at + 1 == bytes.len() => return (bytes.len(), RunEnd::Bytes { escaped: true }),
+            Some(b'\\') => at += 2,
+            // A control character has no business here, and is none of ours.
+            Some(_) => at += 1,
+        }
+    }
 }
 
 impl Capture {

@@ -2,12 +2,18 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, fstatvfs};
 use rustix::io::Errno;
 
 use super::segment;
+
+/// Whether the system is being told what it may forget.
+static FORGETTING: AtomicBool = AtomicBool::new(false);
 
 /// The directory of the log.
 pub(super) trait Disk {
@@ -33,6 +39,9 @@ pub(super) trait Append {
     fn sync(&mut self) -> io::Result<()>;
     /// Sees to it that the bytes from `len` to `end` have their place on the disk.
     fn reserve(&mut self, len: u64, end: u64) -> io::Result<()>;
+    /// Tells the system that the bytes from `from` to `to` are hardly read again: it writes what isn't on the disk, and
+    /// drops from memory what is. False if it can't be told now.
+    fn forget(&self, from: u64, to: u64) -> bool;
     /// Whether it still has a name.
     fn has_name(&self) -> io::Result<bool>;
 }
@@ -91,6 +100,24 @@ impl Append for File {
             }
             result => Ok(result?),
         }
+    }
+
+    fn forget(&self, from: u64, to: u64) -> bool {
+        // One at a time, and on a thread of its own: the system may let it wait for a slow disk.
+        if FORGETTING.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        let told = self.try_clone().and_then(|file| {
+            thread::Builder::new().name("kt-forget".to_owned()).spawn(move || {
+                // Advice: where it isn't taken, nothing is lost.
+                let _ = fadvise(&file, from, NonZeroU64::new(to - from), Advice::DontNeed);
+                FORGETTING.store(false, Ordering::Relaxed);
+            })
+        });
+        if told.is_err() {
+            FORGETTING.store(false, Ordering::Relaxed);
+        }
+        told.is_ok()
     }
 
     fn has_name(&self) -> io::Result<bool> {

@@ -6,6 +6,8 @@
 
 use std::io;
 
+use kt_core::limits::EVENT_CACHED_BYTES;
+
 use super::disk::{Append, Disk};
 use super::index::{Chain, Entry, Head, Kind, chain_on};
 use super::segment::Segment;
@@ -23,6 +25,9 @@ pub(super) struct Journal<D: Disk> {
     behind: Behind,
     /// Up to where the file's bytes have their place.
     reserved: u64,
+    /// Up to where its bytes are out of memory, and where the system was last told.
+    forgotten: u64,
+    told_at: u64,
     /// The file's `fdatasync` has failed.
     broken: bool,
     /// Entries that the index hasn't taken yet, and how much of its end has to be cut off before.
@@ -73,6 +78,8 @@ impl<D: Disk> Journal<D> {
             len: 0,
             behind: Behind::Nothing,
             reserved: 0,
+            forgotten: 0,
+            told_at: 0,
             broken: false,
             entries: Vec::new(),
             index_len: super::index::HEAD_BYTES as u64,
@@ -125,7 +132,21 @@ impl<D: Disk> Journal<D> {
         self.len = entry.end();
         self.entries.extend_from_slice(&entry.to_bytes());
         self.write_index();
+        self.forget();
         Ok(())
+    }
+
+    /// Lets the system forget all but the end of the file. What it hears of for the first time it begins to write; what was
+    /// written meanwhile, when it hears of it again, it drops.
+    fn forget(&mut self) {
+        if self.len - self.told_at < EVENT_CACHED_BYTES {
+            return;
+        }
+        let to = self.len.saturating_sub(EVENT_CACHED_BYTES);
+        if to > self.forgotten && self.file.forget(self.forgotten, to) {
+            self.forgotten = to.saturating_sub(EVENT_CACHED_BYTES);
+        }
+        self.told_at = self.len;
     }
 
     /// The index is derived: what it doesn't take now it is offered again behind the next batch.
@@ -175,6 +196,7 @@ impl<D: Disk> Journal<D> {
         self.segment = segment;
         (self.file, self.index) = (file, index);
         (self.len, self.reserved, self.index_len) = (0, 0, super::index::HEAD_BYTES as u64);
+        (self.forgotten, self.told_at) = (0, 0);
         (self.broken, self.index_torn, self.behind) = (false, false, Behind::Nothing);
         self.entries.clear();
         self.latest_ns = 0;
@@ -246,5 +268,96 @@ fn make<D: Disk>(disk: &D, segment: Segment, chain: Chain, reach: Reach) -> io::
             let _ = disk.remove(&segment.file_name());
             Err(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::path::PathBuf;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// A disk that only remembers what it was told to forget.
+    #[derive(Clone, Default)]
+    struct Memory {
+        told: Rc<RefCell<Vec<(u64, u64)>>>,
+        deaf: Rc<RefCell<bool>>,
+    }
+
+    impl Disk for Memory {
+        type File = Self;
+
+        fn create(&self, _name: &str) -> io::Result<Self> {
+            Ok(self.clone())
+        }
+
+        fn remove(&self, _name: &str) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn path(&self) -> PathBuf {
+            PathBuf::new()
+        }
+    }
+
+    impl Append for Memory {
+        fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn cut(&mut self, _len: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn reserve(&mut self, _len: u64, _end: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn forget(&self, from: u64, to: u64) -> bool {
+            let hears = !*self.deaf.borrow();
+            if hears {
+                self.told.borrow_mut().push((from, to));
+            }
+            hears
+        }
+
+        fn has_name(&self) -> io::Result<bool> {
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn the_system_may_forget_all_but_the_end_and_hears_of_everything_twice() {
+        let disk = Memory::default();
+        let segment = Segment { log_epoch: 1, first_seq: 1 };
+        let mut journal = Journal::begin(disk.clone(), segment, Chain::default(), Reach::Kernel).unwrap();
+        let batch = Batch { first_seq: 1, last_seq: 1, earliest_ns: 0, latest_ns: 0 };
+        let lines = vec![b'x'; EVENT_CACHED_BYTES as usize / 4];
+        let mut append = |times: usize| {
+            (0..times).for_each(|_| journal.append(&lines, batch, Reach::Kernel).unwrap());
+        };
+        let step = EVENT_CACHED_BYTES;
+        append(4);
+        assert_eq!(*disk.told.borrow(), [], "the end stays");
+        append(4);
+        assert_eq!(*disk.told.borrow(), [(0, step)]);
+        append(8);
+        assert_eq!(disk.told.borrow()[1..], [(0, 2 * step), (step, 3 * step)]);
+        // While an earlier range is still being written, nothing is lost track of.
+        *disk.deaf.borrow_mut() = true;
+        append(4);
+        *disk.deaf.borrow_mut() = false;
+        append(4);
+        assert_eq!(disk.told.borrow()[3..], [(2 * step, 5 * step)]);
     }
 }

@@ -10,8 +10,8 @@ use crate::client::Request;
 use crate::meters::SharedMeters;
 use crate::upstream::{Answer, Company, More};
 
-/// What this gateway is called where a message says whom it came through (RFC 9110 section 7.6.3).
-pub const VIA: &str = "1.1 kt";
+/// The field by which a message says whom it came through (RFC 9110 section 7.6.3), whole.
+pub const VIA: &[u8] = b"via: 1.1 kt\r\n";
 
 /// What the client is told of where its answer comes from, and how it can be told.
 pub struct Heading<'a> {
@@ -65,9 +65,9 @@ impl Heading<'_> {
                 continue;
             }
             if dialect::passes_to_client(name) {
-                write::field(&mut out, name, value);
+                write::field_as_read(&mut out, name, value);
             } else if dialect::is_request_id(name) {
-                write::field(&mut out, "x-upstream-request-id", value);
+                write::field_as_read(&mut out, b"x-upstream-request-id", value);
             }
         }
         write_request_id(&mut out, self.client, company.record.request_id());
@@ -83,7 +83,7 @@ impl Heading<'_> {
             Framing::Chunks => write::field(&mut out, "transfer-encoding", "chunked"),
             Framing::Nothing | Framing::Close => {}
         }
-        write::field(&mut out, "via", VIA);
+        out.extend_from_slice(VIA);
         if !self.keep_alive || framing == Framing::Close {
             write::field(&mut out, "connection", "close");
         }

@@ -119,7 +119,7 @@ fn is_event_stream(content_type: &[u8]) -> bool {
 impl Company<'_> {
     /// Sends a part of the answer that was read at `read_ns`; gives the buffer back, empty.
     async fn pass(&mut self, out: Vec<u8>, read_ns: u64) -> Result<Vec<u8>, Fault> {
-        let began = self.worker.now_ns();
+        let began = self.worker.lately_ns();
         let (sent, out) = self.client.answer(out, self.limits).await;
         sent?;
         self.record.passed_on(read_ns, began, self.worker.now_ns());
@@ -145,7 +145,7 @@ impl Company<'_> {
     /// with an answer that has none.
     async fn pass_last(&mut self, out: Vec<u8>, answer: &Answer, note: Option<&Fault>) -> Result<(), Fault> {
         self.draft(answer, note);
-        let began = self.worker.now_ns();
+        let began = self.worker.lately_ns();
         let (sent, out) = self.client.answer_last(out, self.limits).await;
         sent?;
         buffers::give(out);

@@ -11,13 +11,14 @@ use kt_core::witness::{End, Witness};
 use super::heading::{Framing, Heading, frame};
 use super::{Mode, Way};
 use crate::buffers;
+use crate::clock;
 use crate::meters::SharedMeters;
 use crate::upstream::{Answer, Company, More};
 
 /// What the events of a stream go through.
 enum Course {
     /// They pass as they are, looked at from beside. The usage chunk is left out if that is so.
-    AsItIs { witness: Witness, removes_usage_chunk: bool },
+    AsItIs { witness: Box<Witness>, removes_usage_chunk: bool },
     /// They are read in the vendor's language and written in the client's.
     Translated(Box<Translator>),
 }
@@ -113,7 +114,7 @@ impl Course {
     fn new(mode: Mode, heading: &Heading<'_>, company: &Company<'_>) -> Self {
         match mode.way {
             Way::AsItIs { removes_usage_chunk } => {
-                Self::AsItIs { witness: Witness::of(mode.endpoint), removes_usage_chunk }
+                Self::AsItIs { witness: Box::new(Witness::of(mode.endpoint)), removes_usage_chunk }
             }
             Way::Translated(crossing, wanted) => {
                 let id = company.draw_answer_id(heading.client);
@@ -251,7 +252,10 @@ impl Course {
 /// Has the events judged that stand in `body` from `written` on; with the last one, everything. What says too much doesn't
 /// pass.
 fn hear(hearing: &mut Hearing<'_>, body: &mut Vec<u8>, written: usize, come_to: End) -> Result<(), Fault> {
-    hearing.pass(body, written)?;
+    let passed = hearing.pass(body, written);
+    // What judging takes is ours, and not the client's wait.
+    clock::time_has_passed();
+    passed?;
     match come_to {
         // Of several choices, others may go on.
         End::Open | End::Stopped => Ok(()),

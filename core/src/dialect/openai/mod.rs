@@ -69,7 +69,7 @@ use std::borrow::Cow;
 use super::chat::{Stop, Tier, VendorError, Wanted};
 use super::print::object;
 use super::{IN_STREAM, errors};
-use crate::json::{Kind, Scratch, Value, escape_into, scan};
+use crate::json::{Cursor, Kind, Scratch, Value, escape_into, scan};
 use crate::tally::Usage;
 
 /// Why the model stopped, in OpenAI's words and in those of vendors that speak its language.
@@ -203,26 +203,41 @@ pub(super) fn read_usage(object: Value<'_>) -> Option<Usage> {
     let mut usage = Usage::default();
     let (mut prompt, mut total) = (None, None);
     // Names are compared as they are written, since no vendor escapes them, and every field is walked over once.
-    for (name, value) in object.fields() {
-        match name.raw() {
-            b"\"prompt_tokens\"" => prompt = value.to_u64(),
-            b"\"completion_tokens\"" => usage.completion_tokens = value.to_u64().unwrap_or_default(),
-            b"\"total_tokens\"" => total = value.to_u64(),
-            b"\"prompt_cache_hit_tokens\"" | b"\"cached_tokens\"" if usage.cached_tokens == 0 => {
-                usage.cached_tokens = value.to_u64().unwrap_or_default();
-            }
-            b"\"prompt_tokens_details\"" => {
-                for (name, value) in value.fields() {
-                    match name.raw() {
+    let mut cursor = Cursor::new(object.raw());
+    if !cursor.enter(b'{') {
+        return None;
+    }
+    while let Some(name) = cursor.field() {
+        match name {
+            b"\"prompt_tokens_details\"" if cursor.enter(b'{') => {
+                while let Some(name) = cursor.field() {
+                    let value = cursor.value();
+                    match name {
                         b"\"cached_tokens\"" => usage.cached_tokens = value.to_u64().unwrap_or(usage.cached_tokens),
                         b"\"cache_write_tokens\"" => usage.cache_write_tokens = value.to_u64().unwrap_or_default(),
                         _ => {}
                     }
                 }
+                continue;
             }
-            b"\"completion_tokens_details\"" => {
-                let count = value.fields().find(|(name, _)| name.raw() == b"\"reasoning_tokens\"");
-                usage.reasoning_tokens = count.and_then(|(_, value)| value.to_u64()).unwrap_or_default();
+            b"\"completion_tokens_details\"" if cursor.enter(b'{') => {
+                while let Some(name) = cursor.field() {
+                    let value = cursor.value();
+                    if name == b"\"reasoning_tokens\"" {
+                        usage.reasoning_tokens = value.to_u64().unwrap_or_default();
+                    }
+                }
+                continue;
+            }
+            _ => {}
+        }
+        let value = cursor.value();
+        match name {
+            b"\"prompt_tokens\"" => prompt = value.to_u64(),
+            b"\"completion_tokens\"" => usage.completion_tokens = value.to_u64().unwrap_or_default(),
+            b"\"total_tokens\"" => total = value.to_u64(),
+            b"\"prompt_cache_hit_tokens\"" | b"\"cached_tokens\"" if usage.cached_tokens == 0 => {
+                usage.cached_tokens = value.to_u64().unwrap_or_default();
             }
             _ => {}
         }
