@@ -144,8 +144,11 @@ pub const BUFFER_BYTES: usize = 4 * KIB;
 pub const SMALL_READ_BYTES: usize = BUFFER_BYTES / 8;
 /// Buffers that have grown beyond this are not kept.
 pub const BUFFER_BYTES_MAX: usize = 4 * BUFFER_BYTES;
-/// Buffers that a core keeps: at most 2 MiB, and enough for a hundred requests that begin at once.
-pub const BUFFERS_KEPT: usize = 128;
+/// Buffers that a core keeps while much goes on: mostly of 4 KiB each, and enough for what hundreds of requests that end
+/// at once give back before as many begin.
+pub const BUFFERS_KEPT: usize = 1_024;
+/// And those that it keeps when it is quiet.
+pub const BUFFERS_KEPT_QUIET: usize = 128;
 /// Longest list in a decision (policies); the rest is cut, and the decision says so.
 pub const EVENT_LIST_LEN_MAX: usize = 64;
 /// Largest decision as it lies in a core's ring, unless there is plenty of room: what one request reserves there. A usual

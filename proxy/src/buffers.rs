@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 
 use kt_core::http1::head::Fields;
-use kt_core::limits::{BUFFER_BYTES, BUFFER_BYTES_MAX, BUFFERS_KEPT};
+use kt_core::limits::{BUFFER_BYTES, BUFFER_BYTES_MAX, BUFFERS_KEPT, BUFFERS_KEPT_QUIET};
 
 thread_local! {
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -44,6 +44,12 @@ pub fn lend(buffer: &mut Vec<u8>) {
     if buffer.is_empty() {
         give(std::mem::take(buffer));
     }
+}
+
+/// Keeps no more than a core needs at which little goes on.
+pub fn keep_few() {
+    SPARE.with_borrow_mut(|spare| spare.truncate(BUFFERS_KEPT_QUIET));
+    SPARE_FIELDS.with_borrow_mut(|spare| spare.truncate(BUFFERS_KEPT_QUIET));
 }
 
 /// Room for the fields of a head.
@@ -100,5 +106,7 @@ mod tests {
         assert_eq!(SPARE.with_borrow(Vec::len), 0);
         (0..BUFFERS_KEPT + 10).for_each(|_| give(Vec::with_capacity(BUFFER_BYTES)));
         assert_eq!(SPARE.with_borrow(Vec::len), BUFFERS_KEPT);
+        keep_few();
+        assert_eq!(SPARE.with_borrow(Vec::len), BUFFERS_KEPT_QUIET);
     }
 }

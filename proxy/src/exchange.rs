@@ -249,19 +249,16 @@ async fn exchange(
     }
 
     // Translate.
-    let Composed { mut outgoing, mode, report } = outgoing::compose(target, chosen.arm, &ask, request)?;
+    let Composed { outgoing, mode, report } = outgoing::compose(target, chosen.arm, &ask, request)?;
     company.record.translated(report);
 
     // Forward.
     let lane = worker.lane(serving, chosen.arm.target);
-    let mut client_buffer = request.take_buffer();
     if ask.stream {
         company.client.wire().slim_down();
     }
-    let asked = upstream::ask(&lane, target, &mut outgoing, &mut client_buffer, company).await;
-    request.put_back(client_buffer);
-    let answer = asked?;
-    drop(outgoing);
+    let compose = |request: &Request| outgoing::compose(target, chosen.arm, &ask, request).map(|again| again.outgoing);
+    let answer = upstream::ask(&lane, target, request, outgoing, &compose, company).await?;
     if ask.stream {
         request.slim_down();
     }

@@ -21,7 +21,7 @@ use kt_core::limits::{COPY_BYTES_MAX, Limits};
 use kt_core::record::Record;
 
 use crate::buffers;
-use crate::client::Client;
+use crate::client::{Client, Request};
 use crate::clock;
 use crate::connect;
 use crate::deadline::{Descriptor, Wait};
@@ -64,6 +64,8 @@ pub struct Answer {
 struct Head {
     parsed: ResponseHead,
     bytes: Vec<u8>,
+    /// Where in them the body begins, until that has been taken.
+    rest: Option<usize>,
     fields: Fields,
     framing: ResponseFraming,
     read_ns: u64,
@@ -148,7 +150,8 @@ impl Company<'_> {
 }
 
 /// Asks `target`, over a connection of its pool or a fresh one, and waits for the head of the answer. A reused
-/// connection that turns out to be stale is replaced, once.
+/// connection that turns out to be stale is replaced, once; `compose` then gives `outgoing` again, which isn't kept while
+/// an answer is waited for: what a thousand requests hold that wait, no cache holds.
 ///
 /// # Errors
 ///
@@ -156,10 +159,12 @@ impl Company<'_> {
 pub async fn ask(
     lane: &Lane,
     target: &Target,
-    outgoing: &mut Outgoing,
-    client_buffer: &mut Vec<u8>,
+    request: &mut Request,
+    outgoing: Outgoing,
+    compose: &dyn Fn(&Request) -> Result<Outgoing, Fault>,
     company: &mut Company<'_>,
 ) -> Result<Answer, Fault> {
+    let mut composed = Some(outgoing);
     let total_due = target.timeouts.total_ms.map(|ms| clock::lately() + Duration::from_millis(ms));
     let pooled = lane.pool.take();
     let mut retried = pooled.is_none();
@@ -174,7 +179,15 @@ pub async fn ask(
         let Idle { wire, born } = idle;
         let timeouts = target.timeouts;
         let mut upstream = Upstream { wire: Some(wire), born, timeouts, total_due, reused, sent: clock::lately() };
-        let head = match upstream.hand_over(outgoing, client_buffer, company).await {
+        let mut outgoing = match composed.take() {
+            Some(outgoing) => outgoing,
+            None => compose(request)?,
+        };
+        let mut client_buffer = request.take_buffer();
+        let handed = upstream.hand_over(&mut outgoing, &mut client_buffer, company).await;
+        request.put_back(client_buffer);
+        drop(outgoing);
+        let head = match handed {
             Ok(()) => upstream.head(company).await,
             Err(fault) if fault.kind == Kind::SendFailed => upstream.early_head(fault, company).await,
             Err(fault) => Err(fault),
@@ -362,17 +375,14 @@ impl Upstream {
         }
     }
 
-    /// Takes the head's bytes out of the inbox, for its fields; what is behind them is the body's.
+    /// Takes what was read out of the inbox, for the head's fields; what is behind them is the body's.
     fn take_head(&mut self, head: ResponseHead, fields: Fields, read_ns: u64) -> Result<Head, Fault> {
         let inbox = self.wire().inbox();
         let framing = framing::of_response(&http::Method::POST, &head, &fields, inbox)
             .map_err(|kind| Fault::new(kind, Phase::FirstByte))?;
-        let mut rest = buffers::with_room(inbox.len() - head.len);
-        rest.extend_from_slice(&inbox[head.len..]);
-        let mut bytes = std::mem::replace(inbox, rest);
-        bytes.truncate(head.len);
+        let bytes = std::mem::take(inbox);
         self.wire().deadline().clear();
-        Ok(Head { parsed: head, bytes, fields, framing, read_ns })
+        Ok(Head { parsed: head, rest: Some(head.len), bytes, fields, framing, read_ns })
     }
 
     fn wait_until(&mut self, wait: Wait, due: Instant) {
@@ -462,30 +472,37 @@ impl Answer {
     ///
     /// The vendor's framing is broken.
     pub fn take_read(&mut self, payload: &mut Vec<u8>) -> Result<More, Fault> {
+        let torn = |kind| Fault::new(kind, Phase::Stream);
         let inbox = self.upstream.wire().inbox();
+        if let Some(rest) = self.head.rest.take() {
+            let bytes = &self.head.bytes;
+            if payload.capacity() == 0 {
+                *payload = buffers::with_room(bytes.len() - rest);
+            }
+            if let Some(end) = self.reader.collect(bytes, rest, payload).map_err(torn)? {
+                // Bytes behind the answer are nobody's.
+                self.reusable &= end == bytes.len() && inbox.is_empty();
+                return Ok(More::No);
+            }
+            if inbox.is_empty() {
+                return Ok(More::Yes);
+            }
+        }
         if payload.capacity() == 0 {
             *payload = buffers::with_room(inbox.len());
         }
-        match self.reader.collect(inbox, 0, payload) {
-            Ok(Some(end)) => {
-                // Bytes behind the answer are nobody's.
-                self.reusable &= end == inbox.len();
-                inbox.clear();
-                Ok(More::No)
-            }
-            Ok(None) => {
-                inbox.clear();
-                Ok(More::Yes)
-            }
-            Err(kind) => Err(Fault::new(kind, Phase::Stream)),
-        }
+        let ended = self.reader.collect(inbox, 0, payload).map_err(torn)?;
+        self.reusable &= ended.is_none_or(|end| end == inbox.len());
+        inbox.clear();
+        Ok(if ended.is_some() { More::No } else { More::Yes })
     }
 
     /// To be called when the head has been used and more is to come in small pieces: gives back what the head took, and
     /// most of the room for what comes.
     pub fn slim_down(&mut self) {
+        debug_assert!(self.head.rest.is_none(), "what came of the body with the head has been taken");
         buffers::give(std::mem::take(&mut self.head.bytes));
-        self.head.fields = Fields::default();
+        buffers::give_fields(std::mem::take(&mut self.head.fields));
         self.upstream.wire().slim_down();
     }
 

@@ -24,6 +24,7 @@ use rustls::{ClientConfig, ServerConfig};
 use tracing::{error, warn};
 
 use crate::addresses::{Addresses, Counted};
+use crate::buffers;
 use crate::clock::Clock;
 use crate::deadline::Watch;
 use crate::exchange;
@@ -499,6 +500,7 @@ impl Worker {
         if let Some(quill) = self.quill.borrow().as_ref() {
             quill.let_go();
         }
+        buffers::keep_few();
         slack::trim();
     }
 
