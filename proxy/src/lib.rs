@@ -5,7 +5,7 @@
 //! door's, and the main thread with its signals.
 //!
 //! In reading order: [`exchange`] (start here), [`client`] and [`upstream`] (the two sides), [`outgoing`] and [`relay`]
-//! (what goes between them), [`moderation`] (what is asked beside them), [`worker`] (what a core owns), [`greeting`] (how a connection begins), [`server`] (how it
+//! (what goes between them), [`moderation`] (what is asked beside them), [`worker`] (what a core owns), [`crowd`] (who takes in the next), [`greeting`] (how a connection begins), [`server`] (how it
 //! all starts and ends), [`listen`], [`reload`]; what is counted, [`meters`], [`minutes`] and [`metrics`]; underneath [`wire`],
 //! [`tls`], [`pool`], [`connect`], [`addresses`], [`bodies`], [`buffers`], [`slack`], [`deadline`],
 //! [`resolve`], [`rt`].
@@ -25,6 +25,7 @@ pub mod buffers;
 pub mod client;
 pub mod clock;
 pub mod connect;
+pub mod crowd;
 pub mod deadline;
 pub mod endpoint;
 pub mod exchange;

@@ -1,15 +1,17 @@
 //! What reaches a core from other threads: a mailbox with a doorbell.
 //!
-//! A new deployment, resolved names, a wish for numbers, the word to drain: nothing else crosses into a core.
+//! A new deployment, resolved names, a connection that another core has accepted, a wish for numbers, the word to drain:
+//! nothing else crosses into a core.
 
 use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
+use crate::crowd::Seat;
 use crate::meters::Reading;
 use crate::reload::Deployment;
 use crate::resolve::Answer;
-use crate::rt::BellPull;
+use crate::rt::{Arrival, BellPull};
 
 /// One message to a core.
 pub enum Letter {
@@ -27,6 +29,13 @@ pub enum Letter {
         /// Its addresses.
         answer: Answer,
     },
+    /// Serve this client.
+    Arrived {
+        /// Its connection.
+        arrival: Arrival,
+        /// Its place among yours.
+        seat: Seat,
+    },
     /// Send a copy of your numbers.
     Read {
         /// Where to.
@@ -41,7 +50,8 @@ pub enum Letter {
 
 /// The outer side of a core's mailbox.
 ///
-/// Unbounded, and bounded by its senders: one reload and one reading at a time, and a question per name and core.
+/// Unbounded, and bounded by its senders: one reload and one reading at a time, a question per name and core, and
+/// connections, each of which is a descriptor.
 #[derive(Clone)]
 pub struct Mailbox {
     letters: Sender<Letter>,

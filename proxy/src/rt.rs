@@ -4,7 +4,8 @@
 //!
 //! * A read or write that has started owns its buffer until the kernel is done, and is never dropped half-way: a read
 //!   lives in its [`Socket`] across polls, a write is awaited to its end. To stop either, end the socket.
-//! * Accepting is never raced against anything; it is cancelled and awaited, so no accepted descriptor leaks.
+//! * Nothing is accepted by an operation that waits: a listener is polled, and then asked for what is there, so no accepted
+//!   descriptor leaks with a future that is dropped.
 //! * Names are never resolved here: [`connect`] takes an address.
 //! * Tasks don't wake themselves (a self-waking task starves every timer and socket of its core).
 //! * A panic of a task is caught at its root; it would unwind the whole core otherwise.
@@ -17,7 +18,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -43,6 +44,10 @@ use crate::listen::Listening;
 
 /// Submission queue entries of a core's ring. More than the operations one core starts between two enters.
 const RING_ENTRIES: u32 = 4_096;
+
+/// How many connections a ring accepts before others have their turn. (On epoll a listener is ready for as long as its
+/// queue holds some, as it always was: 4,096 take some twenty milliseconds.)
+const ACCEPTS_IN_A_ROW: u32 = 32;
 
 /// How a core really talks to the kernel, chosen from what the operator asked for and what the kernel allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -423,16 +428,48 @@ pub async fn connect_unix(path: &Path, limit: Duration) -> io::Result<Socket> {
     }
 }
 
-/// What ends a pending accept: once per core and process, so what it allocates doesn't matter.
-#[allow(clippy::disallowed_types)] // See above.
-type Cancel = monoio::io::Canceller;
+/// A connection that has been accepted and belongs to no core yet: it may be taken to another.
+#[derive(Debug)]
+pub struct Arrival {
+    stream: OwnedFd,
+    /// Where it comes from, if that is an address of the network.
+    pub peer: Option<IpAddr>,
+    engine: Engine,
+}
 
-/// Where a core's connections come from.
-pub enum Listener {
-    /// A TCP listener of its own.
-    Tcp(TcpDoor),
-    /// A Unix socket that other cores take from as well.
-    Unix(UnixDoor),
+impl Arrival {
+    /// Opens it on this core.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, when it can't be registered, or has gone already.
+    pub fn open(self) -> io::Result<Socket> {
+        match self.peer {
+            Some(_) => {
+                let stream = std::net::TcpStream::from(self.stream);
+                stream.set_nonblocking(self.engine == Engine::Epoll)?;
+                Socket::tcp(TcpStream::from_std(stream)?)
+            }
+            None => {
+                let stream = StdUnixStream::from(self.stream);
+                stream.set_nonblocking(self.engine == Engine::Epoll)?;
+                Socket::unix(stream)
+            }
+        }
+    }
+}
+
+/// Where a core's connections come from: a TCP listener of its own, or a Unix socket that other cores take from as well.
+/// Of those, whoever is woken first takes the next one; the others find nothing, and wait on.
+pub struct Listener {
+    /// The same socket, as the runtime polls descriptors.
+    poll: monoio::net::UnixListener,
+    queue: Listening,
+    stopped: Cell<bool>,
+    waiting: RefCell<Option<Waker>>,
+    /// Connections accepted in a row without letting others have their turn.
+    in_a_row: Cell<u32>,
+    engine: Engine,
 }
 
 impl Listener {
@@ -442,130 +479,39 @@ impl Listener {
     ///
     /// The kernel's, when the socket can't be registered or cloned.
     pub fn new(listening: Listening, engine: Engine) -> io::Result<Self> {
-        Ok(match listening {
-            Listening::Tcp(listener) => Self::Tcp(TcpDoor::new(listener, engine)?),
-            Listening::Unix(listener) => Self::Unix(UnixDoor::new(listener, engine)?),
+        let same = match &listening {
+            Listening::Tcp(listener) => OwnedFd::from(listener.try_clone()?),
+            Listening::Unix(listener) => OwnedFd::from(listener.try_clone()?),
+        };
+        SockRef::from(&same).set_nonblocking(true)?;
+        Ok(Self {
+            // Polling is the same for any descriptor, and nothing else is done with this one.
+            poll: monoio::net::UnixListener::from_std(same.into())?,
+            queue: listening,
+            stopped: Cell::new(false),
+            waiting: RefCell::default(),
+            in_a_row: Cell::new(0),
+            engine,
         })
     }
 
-    /// Waits for a connection, and says from which address it comes, if that is one of the network; `None` once
-    /// [`Self::stop`] was called. To be awaited to its end, never raced: a connection that the kernel has accepted for a
-    /// dropped future would be lost, and its descriptor with it.
+    /// Waits for a connection; `None` once [`Self::stop`] was called. May be given up: nothing is accepted but at once.
     ///
     /// # Errors
     ///
     /// The kernel's; running out of descriptors is one.
-    pub async fn accept(&self) -> io::Result<Option<(Socket, Option<IpAddr>)>> {
-        match self {
-            Self::Tcp(door) => Ok(door.accept().await?.map(|(socket, peer)| (socket, Some(peer)))),
-            Self::Unix(door) => Ok(door.accept().await?.map(|socket| (socket, None))),
-        }
-    }
-
-    /// Ends a pending [`Self::accept`]; what is queued can still be had by [`Self::accept_queued`].
-    pub fn stop(&self) {
-        match self {
-            Self::Tcp(door) => door.stop(),
-            Self::Unix(door) => door.stop(),
-        }
-    }
-
-    /// A connection that was queued when accepting stopped, without waiting.
-    pub fn accept_queued(&self) -> Option<(Socket, Option<IpAddr>)> {
-        match self {
-            Self::Tcp(door) => door.accept_queued().map(|(socket, peer)| (socket, Some(peer))),
-            Self::Unix(door) => Some((door.accept_now().ok()?, None)),
-        }
-    }
-
-    /// Takes in no more: whoever connects from now on is refused by the kernel, and doesn't wait in a queue that nobody
-    /// empties. Linux takes a listening socket that is shut down for reading out of service, while its descriptor lives.
-    /// A Unix socket is out of reach as soon as its file has gone.
-    pub fn close(&self) {
-        match self {
-            // An error says that it doesn't listen any more, which is all that was wanted.
-            Self::Tcp(door) => drop(SockRef::from(&door.queue).shutdown(Shutdown::Read)),
-            Self::Unix(_) => {}
-        }
-    }
-}
-
-/// A listening TCP socket of one core.
-pub struct TcpDoor {
-    inner: monoio::net::TcpListener,
-    /// The same socket, for what is still queued after the last accept was cancelled.
-    queue: std::net::TcpListener,
-    canceller: RefCell<Option<Cancel>>,
-    engine: Engine,
-}
-
-impl TcpDoor {
-    fn new(listener: std::net::TcpListener, engine: Engine) -> io::Result<Self> {
-        listener.set_nonblocking(engine == Engine::Epoll)?;
-        Ok(Self {
-            queue: listener.try_clone()?,
-            inner: monoio::net::TcpListener::from_std(listener)?,
-            canceller: RefCell::new(Some(Cancel::default())),
-            engine,
-        })
-    }
-
-    async fn accept(&self) -> io::Result<Option<(Socket, IpAddr)>> {
-        let Some(handle) = self.canceller.borrow().as_ref().map(Cancel::handle) else { return Ok(None) };
-        match self.inner.cancelable_accept(handle).await {
-            Ok((stream, peer)) => Socket::tcp(stream).map(|socket| Some((socket, peer.ip()))),
-            Err(error) if self.canceller.borrow().is_none() => {
-                drop(error);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn stop(&self) {
-        let canceller = self.canceller.borrow_mut().take();
-        if let Some(canceller) = canceller {
-            canceller.cancel();
-        }
-    }
-
-    fn accept_queued(&self) -> Option<(Socket, IpAddr)> {
-        self.queue.set_nonblocking(true).ok()?;
-        let (stream, peer) = self.queue.accept().ok()?;
-        stream.set_nonblocking(self.engine == Engine::Epoll).ok()?;
-        Some((TcpStream::from_std(stream).and_then(Socket::tcp).ok()?, peer.ip()))
-    }
-}
-
-/// One core's hold on a listening Unix socket. Whoever is woken first takes the next connection, which is who has least to
-/// do; the others find nothing, and wait on.
-pub struct UnixDoor {
-    poll: monoio::net::UnixListener,
-    queue: StdUnixListener,
-    stopped: Cell<bool>,
-    waiting: RefCell<Option<Waker>>,
-    engine: Engine,
-}
-
-impl UnixDoor {
-    fn new(listener: StdUnixListener, engine: Engine) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        Ok(Self {
-            queue: listener.try_clone()?,
-            poll: monoio::net::UnixListener::from_std(listener)?,
-            stopped: Cell::new(false),
-            waiting: RefCell::default(),
-            engine,
-        })
-    }
-
-    async fn accept(&self) -> io::Result<Option<Socket>> {
+    pub async fn accept(&self) -> io::Result<Option<Arrival>> {
         while !self.stopped.get() {
-            match self.accept_now() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                accepted => return accepted.map(Some),
+            if self.in_a_row.get() < ACCEPTS_IN_A_ROW {
+                match self.accept_now() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    accepted => {
+                        self.in_a_row.set(self.in_a_row.get() + 1);
+                        return accepted.map(Some);
+                    }
+                }
             }
-            // A poll owns no buffer and may be dropped.
+            self.in_a_row.set(0);
             let mut readable = pin!(self.poll.readable(false));
             poll_fn(|cx| {
                 if self.stopped.get() {
@@ -579,16 +525,37 @@ impl UnixDoor {
         Ok(None)
     }
 
-    fn accept_now(&self) -> io::Result<Socket> {
-        let (stream, _nameless) = self.queue.accept()?;
-        stream.set_nonblocking(self.engine == Engine::Epoll)?;
-        Socket::unix(stream)
+    fn accept_now(&self) -> io::Result<Arrival> {
+        let engine = self.engine;
+        match &self.queue {
+            Listening::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                Ok(Arrival { stream: stream.into(), peer: Some(peer.ip()), engine })
+            }
+            Listening::Unix(listener) => Ok(Arrival { stream: listener.accept()?.0.into(), peer: None, engine }),
+        }
     }
 
-    fn stop(&self) {
+    /// Ends a pending [`Self::accept`]; what is queued can still be had by [`Self::accept_queued`].
+    pub fn stop(&self) {
         self.stopped.set(true);
         if let Some(waiting) = self.waiting.take() {
             waiting.wake();
+        }
+    }
+
+    /// A connection that was queued when accepting stopped, without waiting.
+    pub fn accept_queued(&self) -> Option<Arrival> {
+        self.accept_now().ok()
+    }
+
+    /// Takes in no more: whoever connects from now on is refused by the kernel, and doesn't wait in a queue that nobody
+    /// empties. Linux takes a listening socket that is shut down for reading out of service, while its descriptor lives.
+    /// A Unix socket is out of reach as soon as its file has gone.
+    pub fn close(&self) {
+        if let Listening::Tcp(listener) = &self.queue {
+            // An error says that it doesn't listen any more, which is all that was wanted.
+            drop(SockRef::from(listener).shutdown(Shutdown::Read));
         }
     }
 }

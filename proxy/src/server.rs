@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::{self, Admin, Counted};
 use crate::clock::Clock;
+use crate::crowd::Crowd;
 use crate::ledger::{Ledger, Quill};
 use crate::listen::{self, Bound, Listening};
 use crate::mail::{Letter, Mailbox};
@@ -237,12 +238,17 @@ fn start_cores(
     let count = listening.len();
     let descriptors = descriptors(count);
     let (ready, started) = bounded::<Result<(), String>>(count);
-    let mut mailboxes = Vec::with_capacity(count);
-    for (core, (listening, quill)) in listening.into_iter().zip(quills).enumerate() {
+    let (mut mailboxes, mut inboxes) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for quill in &quills {
         let (pull, inner) = rt::bell().map_err(|error| format!("cannot make a socket pair: {error}"))?;
         quill.hang(pull.clone());
         let (mailbox, letters) = Mailbox::new(pull);
-        mailboxes.push(mailbox.clone());
+        mailboxes.push(mailbox);
+        inboxes.push((inner, letters));
+    }
+    let crowd = Crowd::new(mailboxes.clone().into());
+    for (core, ((listening, quill), (inner, letters))) in listening.into_iter().zip(quills).zip(inboxes).enumerate() {
+        let (mailbox, crowd) = (mailboxes[core].clone(), Arc::clone(&crowd));
         let (deployment, asker, ready) = (Arc::clone(deployment), asker.clone(), ready.clone());
         let cpu = pinned.then(|| cpus[core]);
         let (seed, minutes) = (fastrand::u64(..), Arc::clone(minutes));
@@ -260,6 +266,7 @@ fn start_cores(
                     clock,
                     deployment,
                     names,
+                    crowd,
                     quill,
                     seed,
                     descriptors,

@@ -5,7 +5,6 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -26,6 +25,7 @@ use tracing::{error, warn};
 use crate::addresses::{Addresses, Counted};
 use crate::buffers;
 use crate::clock::Clock;
+use crate::crowd::{Crowd, Seat};
 use crate::deadline::Watch;
 use crate::exchange;
 use crate::greeting;
@@ -36,7 +36,7 @@ use crate::minutes::Minutes;
 use crate::pool::Pool;
 use crate::reload::{Deployment, LOG};
 use crate::resolve::Names;
-use crate::rt::{self, Bell, Either, Listener, Socket};
+use crate::rt::{self, Arrival, Bell, Either, Listener};
 use crate::slack::{self, Found, Looks, Slack};
 use crate::tls;
 use crate::wire::Wire;
@@ -79,6 +79,8 @@ pub struct Worker {
     pub scans: RefCell<Vec<Scan>>,
     /// Its counters.
     pub counters: Counters,
+    /// Its clients beside those of the other cores.
+    crowd: Arc<Crowd>,
     /// Where its clients come from.
     addresses: Rc<Addresses>,
     serving: RefCell<Rc<Serving>>,
@@ -255,6 +257,8 @@ pub struct Outfit {
     pub deployment: Arc<Deployment>,
     /// Its names.
     pub names: Rc<Names>,
+    /// All cores, itself included.
+    pub crowd: Arc<Crowd>,
     /// Its end of the ledger.
     pub quill: Quill,
     /// Seed of its request ids.
@@ -270,7 +274,7 @@ pub struct Outfit {
 impl Worker {
     /// A core that serves nothing yet.
     pub fn new(outfit: Outfit) -> Rc<Self> {
-        let Outfit { core, clock, deployment, names, quill, seed, descriptors, minutes, fail_mode } = outfit;
+        let Outfit { core, clock, deployment, names, crowd, quill, seed, descriptors, minutes, fail_mode } = outfit;
         Rc::new(Self {
             core,
             clock,
@@ -280,6 +284,7 @@ impl Worker {
             scratch: RefCell::default(),
             scans: RefCell::default(),
             counters: Counters::default(),
+            crowd,
             addresses: Rc::default(),
             serving: RefCell::new(Serving::new(deployment, None)),
             lanes: RefCell::default(),
@@ -674,7 +679,7 @@ pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
     loop {
         make_room(&worker, &mut crowded).await;
         match listener.accept().await {
-            Ok(Some((socket, peer))) => admit(&worker, socket, peer),
+            Ok(Some(arrival)) => take_in(&worker, arrival),
             Ok(None) => break,
             Err(error) => {
                 if refused.is_worth_a_word() {
@@ -684,26 +689,32 @@ pub async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
             }
         }
     }
-    while let Some((socket, peer)) = listener.accept_queued() {
-        admit(&worker, socket, peer);
+    while let Some(arrival) = listener.accept_queued() {
+        take_in(&worker, arrival);
     }
     listener.close();
 }
 
-/// Serves a connection from `peer`; who comes by a Unix socket has no address, and is no one's too many.
-fn admit(worker: &Rc<Worker>, socket: Socket, peer: Option<IpAddr>) {
+/// Serves a connection, or sends it to a core that has clearly fewer.
+fn take_in(worker: &Rc<Worker>, arrival: Arrival) {
+    if let Some((arrival, seat)) = worker.crowd.seat(worker.core, arrival) {
+        admit(worker, arrival, seat);
+    }
+}
+
+/// Serves a connection that has a place here. Who comes by a Unix socket has no address, and is no one's too many.
+fn admit(worker: &Rc<Worker>, arrival: Arrival, seat: Seat) {
     let most = worker.serving.borrow().plan().limits.connections_per_address_max;
-    let counted = match peer.map(|peer| worker.addresses.admit(peer, most)) {
+    let counted = match arrival.peer.map(|peer| worker.addresses.admit(peer, most)) {
         Some(Some(counted)) => Some(counted),
-        Some(None) => {
-            count(&worker.counters.turned_away);
-            return drop(socket);
-        }
+        Some(None) => return count(&worker.counters.turned_away),
         None => None,
     };
+    // One that can't be opened has gone.
+    let Ok(socket) = arrival.open() else { return };
     let wire = Wire::plain(socket, &worker.watch);
     // Counted before its task has begun: the next one may be there already.
-    let admitted = Admitted::new(worker, counted);
+    let admitted = Admitted::new(worker, counted, seat);
     let (serving, panicked) = (Rc::clone(worker), Rc::clone(worker));
     rt::spawn(
         async move {
@@ -720,12 +731,13 @@ fn admit(worker: &Rc<Worker>, socket: Socket, peer: Option<IpAddr>) {
 struct Admitted {
     worker: Rc<Worker>,
     _of_its_address: Option<Counted>,
+    _seat: Seat,
 }
 
 impl Admitted {
-    fn new(worker: &Rc<Worker>, of_its_address: Option<Counted>) -> Self {
+    fn new(worker: &Rc<Worker>, of_its_address: Option<Counted>, seat: Seat) -> Self {
         count(&worker.counters.connections);
-        Self { worker: Rc::clone(worker), _of_its_address: of_its_address }
+        Self { worker: Rc::clone(worker), _of_its_address: of_its_address, _seat: seat }
     }
 }
 
@@ -747,6 +759,7 @@ pub async fn read_mail(worker: Rc<Worker>, mut bell: Bell, letters: Receiver<Let
                     tell(&done, worker.core);
                 }
                 Letter::Resolved { host, answer } => worker.names.answered(host, answer),
+                Letter::Arrived { arrival, seat } => admit(&worker, arrival, seat),
                 Letter::Read { to } => {
                     let panicked =
                         |_| error!(target: LOG, "reading the numbers panicked; whoever asked gives up waiting");
@@ -754,6 +767,7 @@ pub async fn read_mail(worker: Rc<Worker>, mut bell: Bell, letters: Receiver<Let
                 }
                 Letter::Drain { done } => {
                     let worker = Rc::clone(&worker);
+                    worker.crowd.leave(worker.core);
                     listener.stop();
                     rt::spawn(drain(worker, done), |_| error!(target: LOG, "the drain panicked; exiting without it"));
                 }

@@ -19,6 +19,7 @@ use crossbeam::channel::bounded;
 use kt_core::config::plan::Driver;
 use kt_core::policy::FailMode;
 use kt_proxy::clock::Clock;
+use kt_proxy::crowd::Crowd;
 use kt_proxy::ledger::{Ledger, Quill};
 use kt_proxy::listen::Listening;
 use kt_proxy::mail::{Letter, Mailbox};
@@ -155,10 +156,12 @@ impl Core {
 }
 
 fn outfit(clock: Clock, deployment: Deployment, mailbox: Mailbox, quill: Quill) -> Outfit {
+    let crowd = Crowd::new([mailbox.clone()].into());
     let names = Names::new(Asker::start().unwrap(), mailbox);
     let descriptors = Descriptors { limit: 1024, cores: 1 };
     let (deployment, minutes) = (Arc::new(deployment), Minutes::new(1));
-    Outfit { core: 0, clock, deployment, names, quill, seed: 1, descriptors, minutes, fail_mode: FailMode::Block }
+    let fail_mode = FailMode::Block;
+    Outfit { core: 0, clock, deployment, names, crowd, quill, seed: 1, descriptors, minutes, fail_mode }
 }
 
 /// What was logged.

@@ -121,3 +121,21 @@ fn one_connection_serves_many_requests_of_all_kinds() {
     assert_eq!((gpt.connections(), claude.connections()), (1, 1));
     assert_eq!(gateway.stop().len(), 6);
 }
+
+#[test]
+fn cores_have_as_many_clients_as_each_other_where_they_are_few() {
+    on_each_driver(|driver| {
+        let vendor = Vendor::start(openai);
+        let gateway = Gateway::with(Config::openai(&vendor, "", "")).cores(2).driver(driver).start();
+        // Each is known to be there before the next one comes; without that, chance alone would have it.
+        let mut clients = Vec::new();
+        for _ in 0..8 {
+            let mut client = gateway.client();
+            client.ask(chat("chat")).openai_completion();
+            clients.push(client);
+        }
+        let events = gateway.stop();
+        let on_core = |core: u64| events.iter().filter(|event| event.count("core") == core).count();
+        assert_eq!((on_core(0), on_core(1)), (4, 4));
+    });
+}

@@ -62,8 +62,12 @@ impl Door {
         let _held = Held::new(&self.open);
         loop {
             let socket = match listener.accept().await {
-                Ok(Some((socket, _peer))) => socket,
+                Ok(Some(arrival)) => arrival.open(),
                 Ok(None) => break,
+                Err(error) => Err(error),
+            };
+            let socket = match socket {
+                Ok(socket) => socket,
                 Err(_no_descriptors) => {
                     rt::sleep(ACCEPT_PAUSE).await;
                     continue;
