@@ -173,9 +173,11 @@ pub const EVENT_SLOTS_MIN: u64 = 32;
 /// Slots that each core is given at first, 16 MiB of the disk: eighty milliseconds of the highest rates, since a machine
 /// with all its cores busy keeps the writer waiting for tens of them. It doubles them when half are in use.
 pub const EVENT_WINDOW_START: u64 = 4_096;
-/// How long a request may wait for a slot while the writer is behind and the disk has room, milliseconds: what a machine
-/// with all its cores busy keeps the writer waiting. From the first that found none on, so a writer that hangs is soon known.
+/// How long requests wait for a slot while the disk has room and none of them finds one, milliseconds: what a machine with
+/// all its cores busy keeps the writer waiting. From the first that found none on, so a writer that hangs is soon known.
 pub const EVENT_SLOT_WAIT_MS: u64 = 100;
+/// How long one of them waits at most while others find slots, milliseconds: a writer that goes on, but for ever behind.
+pub const EVENT_SLOT_WAIT_MAX_MS: u64 = 3_000;
 /// Room on the disk that is set aside for the log's own records, bytes.
 pub const EVENT_OWN_BYTES: usize = 64 * KIB;
 /// A batch of events is announced to the writer at this many events, or when [`EVENT_BATCH_MS`] have passed.

@@ -15,7 +15,7 @@ use kt_core::config::plan::{Arm, Durability, Group, Plan, Strategy, Target};
 use kt_core::event::{Event, Method, WhenFull};
 use kt_core::fault::Fault;
 use kt_core::json::Scratch;
-use kt_core::limits::{DRAIN_MS, EVENT_SLOT_WAIT_MS, EVENT_SYNC_WAIT_MS};
+use kt_core::limits::{DRAIN_MS, EVENT_SLOT_WAIT_MAX_MS, EVENT_SLOT_WAIT_MS, EVENT_SYNC_WAIT_MS};
 use kt_core::policy::{FailMode, Scan};
 use kt_core::record::Record;
 use kt_core::route::{self, Chooser, Drawer, Load, Outcome, Route, Selection, Unit};
@@ -409,17 +409,22 @@ impl Worker {
     }
 
     /// Takes room for a record in the log as soon as there is some: a writer that is merely behind gets its turn while
-    /// requests wait. If it stays behind, or the disk has no room, there is none: then the request is counted in a gap,
-    /// and `when_full` is what it is to be done with.
+    /// requests wait. While any of them finds room it goes on, and the others wait on. If none does, or the disk has no
+    /// room, there is none: then the request is counted in a gap, and `when_full` is what it is to be done with.
     pub async fn await_slot(self: &Rc<Self>, when_full: WhenFull) -> Option<Slot> {
-        let since = self.slotless_since_ns.get().unwrap_or_else(|| self.now_ns());
-        self.slotless_since_ns.set(Some(since));
-        let is_behind = || self.quill.borrow().as_ref().is_some_and(Quill::is_behind);
-        let is_soon = || self.now_ns().saturating_sub(since) < EVENT_SLOT_WAIT_MS * 1_000_000;
+        const NS: u64 = 1_000_000;
+        let began = self.now_ns();
         // Each waits at least once: with thousands of connections one turn of this core can take longer than all of the
         // wait, and then it was the core that kept the writer waiting.
         let mut has_waited = false;
-        while is_behind() && (is_soon() || !has_waited) {
+        while self.quill.borrow().as_ref().is_some_and(Quill::is_behind) {
+            let now = self.now_ns();
+            let since = self.slotless_since_ns.get().unwrap_or(now);
+            self.slotless_since_ns.set(Some(since));
+            let stands_still = now.saturating_sub(since) >= EVENT_SLOT_WAIT_MS * NS;
+            if has_waited && (stands_still || now.saturating_sub(began) >= EVENT_SLOT_WAIT_MAX_MS * NS) {
+                break;
+            }
             rt::sleep(SLOT_LOOK).await;
             has_waited = true;
             if let Some(slot) = self.reserve() {
