@@ -82,11 +82,17 @@ struct Judge {
 }
 
 /// How much more a sentence takes, in logits, each time the text before it has become e times as long…
-const DISTANCE_WEIGHT: f32 = 0.55;
+const DISTANCE_WEIGHT: f32 = 0.8;
 /// …counted from this many sentences.
-const DISTANCE_FROM: f32 = 10.0;
-/// Below this score of the model, a term of medium grade is a mere mention.
-const MENTION_BELOW: f32 = 0.08;
+const DISTANCE_FROM: f32 = 5.0;
+/// How much more what is no speech takes, in logits.
+const LISTING_WEIGHT: f32 = 4.0;
+/// Below this logit of the model a term is a mere mention: at once, if it's of medium grade…
+const MENTION_BELOW: f32 = -2.4;
+/// …and if it's of the worst, below this one in the first sentence of a text, whatever is around it…
+const SEVERE_BELOW: f32 = -12.0;
+/// …and so much more each time the text has become e times as long, up to the former.
+const SEVERE_WEIGHT: f32 = 3.0;
 
 impl Knowledge {
     /// Reads what is built in; takes some milliseconds.
@@ -205,18 +211,23 @@ impl Judge {
         known.lexicon.find(sentence, &mut self.hits);
         self.features.read(sentence, &self.hits, &known.lexicon);
         let own = known.model.sums(&self.features);
-        let distance = DISTANCE_WEIGHT * (self.sentences as f32 / DISTANCE_FROM).max(1.0).ln();
+        let is_read = self.features.evidence.contains(&true);
         let before = if sentence.again { self.earlier } else { self.before };
         self.sentences += u32::from(!sentence.again);
+        // Of texts of up to 4 GiB: exact enough.
+        let length = (self.sentences as f32).max(1.0).ln();
+        let listing = if self.features.is_listing { LISTING_WEIGHT } else { 0.0 };
+        let distance = DISTANCE_WEIGHT * (length - DISTANCE_FROM.ln()).max(0.0) + listing;
+        let severe_below = (SEVERE_BELOW + SEVERE_WEIGHT * length).min(MENTION_BELOW);
         for category in Category::ALL {
             let nth = category as usize;
-            let both = own[nth] + before.sums[nth].max(0.0);
             let mut sums = Sums::default();
-            sums[nth] = both - distance;
-            let has_evidence = self.features.evidence[nth] || before.evidence[nth];
-            let score = if has_evidence { known.model.score(&sums, nth) } else { 0.0 };
-            self.found(nth, score, false);
-            let grade = self.grade(sentence, known, nth, score);
+            sums[nth] = own[nth] + before.sums[nth].max(0.0) - distance;
+            // Of a sentence without a term nothing is known but what the one before it has been judged for.
+            let has_evidence = is_read && (self.features.evidence[nth] || before.evidence[nth]);
+            let logit = if has_evidence { known.model.logit(&sums, nth) } else { f32::NEG_INFINITY };
+            self.found(nth, 1.0 / (1.0 + (-logit).exp()), false);
+            let grade = self.grade(sentence, known, nth, logit, severe_below);
             self.found(nth, grade.least_score(), true);
         }
         self.earlier = before;
@@ -240,8 +251,16 @@ impl Judge {
         }
     }
 
-    /// The worst grade of the sentence's terms, eased by what stands around them.
-    fn grade(&self, sentence: &Sentence, known: &Knowledge, category: usize, score: f32) -> Severity {
+    /// The worst grade of the sentence's terms, eased by what stands around them. A term of the worst grade needs a logit
+    /// of the model that is not below `severe_below`.
+    fn grade(
+        &self,
+        sentence: &Sentence,
+        known: &Knowledge,
+        category: usize,
+        logit: f32,
+        severe_below: f32,
+    ) -> Severity {
         let classes = &known.classes;
         let has = |class: Classes| self.hits.iter().any(|hit| hit.classes & class != 0);
         let mut worst = Severity::None;
@@ -256,8 +275,13 @@ impl Judge {
             if (is_denied || is_told_of) && (is_quoted || !is_slur) {
                 grade = grade.eased();
             }
-            if grade == Severity::Medium && score < MENTION_BELOW && !is_slur {
-                grade = grade.eased();
+            let needed = match grade {
+                Severity::High => severe_below,
+                Severity::Medium => MENTION_BELOW,
+                Severity::None | Severity::Low => f32::NEG_INFINITY,
+            };
+            if logit < needed {
+                grade = Severity::Low;
             }
             worst = worst.max(grade);
         }

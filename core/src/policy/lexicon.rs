@@ -68,7 +68,7 @@ const EVIDENCE: [&[&str]; CATEGORIES] = [
     &["sexual", "sexword", "sexmild", "minorsex", "nonconsent"],
 ];
 
-const UNSURE: [&str; 4] = ["violentsoft", "deathword", "profane", "derog"];
+const UNSURE: [&str; 5] = ["violentsoft", "deathword", "profane", "derog", "despair"];
 /// What may be done to oneself.
 const DONE: [&str; 10] = [
     "violent",

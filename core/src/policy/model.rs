@@ -38,17 +38,25 @@ pub type Bucket = u32;
 /// The features of one sentence.
 #[derive(Clone, Debug, Default)]
 pub struct Features {
-    /// Of the terms and what stands beside them; each counts one.
+    /// Of the terms and what stands beside them; see [`Self::term_share`].
     pub terms: Vec<Bucket>,
     /// Of the other words; each counts one over the root of how many there are.
     pub words: Vec<Bucket>,
     /// Whether there is a term of each category, without which its score is no matter.
     pub evidence: [bool; CATEGORIES],
+    /// Whether it is no speech but a table, a list of names or program text: long, and few words of it are known. Of English
+    /// prose half are.
+    pub is_listing: bool,
     /// Classes in the order of the text, each with its word.
     order: Vec<(u8, u8)>,
     /// The class that a word is told by, where it has one.
     marked: Vec<u8>,
 }
+
+/// From how many words on a sentence may be a listing.
+const LISTING_WORDS: usize = 16;
+/// How many features of terms a crowded sentence has; each of more of them counts less.
+const TERMS_FULL: f32 = 64.0;
 
 /// No class.
 const NONE: u8 = u8::MAX;
@@ -66,6 +74,8 @@ enum Kind {
     Word,
     Words,
     Letters,
+    Known,
+    Odd,
 }
 
 impl Features {
@@ -92,6 +102,7 @@ impl Features {
                 }
             }
         }
+        self.is_listing = false;
         self.evidence = lexicon.evidence(present);
         if !self.evidence.contains(&true) {
             return;
@@ -104,6 +115,7 @@ impl Features {
         }
         self.pairs(present, lexicon);
         self.beside(sentence);
+        self.prose(sentence, lexicon);
         self.plain_words(sentence);
     }
 
@@ -144,6 +156,20 @@ impl Features {
         }
     }
 
+    /// How much of the sentence are words that everybody knows, and how much are numbers and single letters: of a table or
+    /// of program text little and much.
+    fn prose(&mut self, sentence: &Sentence, lexicon: &Lexicon) {
+        let all = sentence.words.len();
+        let count = |is: &dyn Fn(&[u8]) -> bool| sentence.words.iter().filter(|word| is(sentence.of(**word))).count();
+        let known = count(&|word| lexicon.words.is_known(word));
+        let odd = count(&|word| word.len() == 1 || word.iter().any(u8::is_ascii_digit));
+        self.is_listing = all >= LISTING_WORDS && (known * 4 < all || odd * 2 > all);
+        // At most 48 words.
+        let (size, eighth) = (all.ilog2(), |part: usize| (part * 8 / all) as u32);
+        self.terms.push(bucket(Kind::Known, &[size, eighth(known)]));
+        self.terms.push(bucket(Kind::Odd, &[size, eighth(odd)]));
+    }
+
     fn plain_words(&mut self, sentence: &Sentence) {
         let mut before = 0;
         for (nth, &word) in sentence.words.iter().enumerate() {
@@ -171,6 +197,12 @@ impl Features {
             }),
             class => u32::from(class) + 1,
         }
+    }
+
+    /// How much each of [`Self::terms`] counts: in a list of hundreds together no more than in a crowded sentence.
+    pub fn term_share(&self) -> f32 {
+        // At most some thousand: exact.
+        (TERMS_FULL / self.terms.len().max(1) as f32).min(1.0)
     }
 
     /// How much each of [`Self::words`] counts.
@@ -242,9 +274,9 @@ impl Model {
     pub fn sums(&self, features: &Features) -> Sums {
         let terms = self.add(&features.terms);
         let words = self.add(&features.words);
-        let share = features.word_share();
+        let (term_share, word_share) = (features.term_share(), features.word_share());
         // Sums of some hundred bytes: exact.
-        std::array::from_fn(|c| self.scales[c] * (terms[c] as f32 + words[c] as f32 * share))
+        std::array::from_fn(|c| self.scales[c] * (terms[c] as f32 * term_share + words[c] as f32 * word_share))
     }
 
     fn add(&self, buckets: &[Bucket]) -> [i32; CATEGORIES] {

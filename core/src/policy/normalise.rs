@@ -66,7 +66,9 @@ const GLUED_BYTES_MAX: usize = 16;
 /// What stands between the last word and the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Gap {
-    /// Marks without a space.
+    /// An underscore, as in names of program text.
+    Underscore,
+    /// Other marks without a space.
     Marks,
     #[default]
     Space,
@@ -120,6 +122,7 @@ enum Byte {
     Quote,
     Ampersand,
     Backslash,
+    Underscore,
     Other,
 }
 
@@ -138,6 +141,7 @@ const BYTES: [Byte; 128] = {
             b'"' => Byte::Quote,
             b'&' => Byte::Ampersand,
             b'\\' => Byte::Backslash,
+            b'_' => Byte::Underscore,
             _ => Byte::Other,
         };
         byte += 1;
@@ -223,6 +227,11 @@ impl Reader {
             Byte::Ampersand => self.entity = Some(Entity::default()),
             // What a tool is given is JSON within a text, with escapes of its own.
             Byte::Backslash => self.entity = Some(Entity::escape()),
+            Byte::Underscore => {
+                self.end_word(words, done);
+                // "spi_cs" is no word in disguise.
+                self.gap = Gap::Underscore;
+            }
             Byte::Other => {
                 self.end_word(words, done);
                 self.mark();
@@ -382,7 +391,7 @@ impl Reader {
         self.sentence.push(word, self.quoted, gap);
         self.singles = if word.len() == 1 && word[0].is_ascii_alphabetic() { self.singles + 1 } else { 0 };
         match gap {
-            Gap::Space | Gap::Spaces => {}
+            Gap::Underscore | Gap::Space | Gap::Spaces => {}
             Gap::Marks if self.singles > 0 => {}
             Gap::Marks => self.join_glued(words),
             Gap::Part => self.join_parts(words),

@@ -96,6 +96,12 @@ impl Words {
 
     /// Writes the known word that `word` is a disguise of, if it is one.
     pub(super) fn undress(&self, word: &[u8], out: &mut Vec<u8>) -> bool {
+        // "900k" and "da9055" are numbers with a letter or two, "b00b5" is a word.
+        let letters = word.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+        let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
+        if digits > letters + usize::from(letters > 1) {
+            return false;
+        }
         for one in [b'i', b'l'] {
             out.clear();
             out.extend(word.iter().map(|&byte| letter_for(byte, one)));

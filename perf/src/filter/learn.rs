@@ -1,6 +1,8 @@
 //! Finding weights: logistic regression per category, by AdaGrad, over a fixed number of rounds in an order drawn from a
 //! seed.
 
+use std::collections::HashSet;
+
 use fastrand::Rng;
 use kt_core::policy::model::{BUCKET_BITS, Features, Model};
 use kt_core::policy::{CATEGORIES, Knowledge};
@@ -13,6 +15,8 @@ const RATE: f32 = 0.25;
 const DECAY: f32 = 2e-5;
 /// Safe text outnumbers the rest in the world, and a false alarm is noticed more.
 const SAFE_WEIGHT: f32 = 1.6;
+/// A document's sentence counts less than one that was written for it: there are so many.
+const DOCUMENT_WEIGHT: f32 = 0.5;
 const SEED: u64 = 11;
 
 /// A text as its features, with how much each counts.
@@ -24,15 +28,20 @@ struct Row {
     weight: f32,
 }
 
-/// Learns from the samples that aren't kept aside.
-pub fn learn(samples: &[Sample], known: &Knowledge) -> (Vec<[f32; CATEGORIES]>, [f32; CATEGORIES]) {
+/// Learns from the samples that aren't kept aside, and from every sentence of `documents`, of which nothing is harmful.
+pub fn learn(
+    samples: &[Sample],
+    documents: &[String],
+    known: &Knowledge,
+) -> (Vec<[f32; CATEGORIES]>, [f32; CATEGORIES]) {
     let learned = samples.iter().filter(|sample| !sample.aside);
-    let rows: Vec<Row> = learned.map(|sample| row(sample, known)).collect();
+    let mut rows: Vec<Row> = learned.map(|sample| row(sample, known)).collect();
+    let balance = balance(&rows);
+    rows.extend(rows_of(documents, known));
     let buckets = 1 << BUCKET_BITS;
     let mut weights = vec![[0.0_f32; CATEGORIES]; buckets];
     let mut squares = vec![[1e-3_f32; CATEGORIES]; buckets];
     let mut biases = [-1.0_f32; CATEGORIES];
-    let balance = balance(&rows);
     let mut order: Vec<usize> = (0..rows.len()).collect();
     let mut rng = Rng::with_seed(SEED);
     for _ in 0..ROUNDS {
@@ -78,11 +87,35 @@ fn row(sample: &Sample, known: &Knowledge) -> Row {
         for (all, own) in evidence.iter_mut().zip(read.evidence) {
             *all |= own;
         }
-        features.extend(read.terms.iter().map(|bucket| (*bucket, 1.0)));
-        let share = read.word_share();
-        features.extend(read.words.iter().map(|bucket| (*bucket, share)));
+        features.extend(weighed(read));
     });
     Row { features, evidence, labels: sample.labels, weight: sample.weight }
+}
+
+/// Features with how much each counts.
+fn weighed(features: &Features) -> impl Iterator<Item = (u32, f32)> {
+    let (term, word) = (features.term_share(), features.word_share());
+    let terms = features.terms.iter().map(move |bucket| (*bucket, term));
+    terms.chain(features.words.iter().map(move |bucket| (*bucket, word)))
+}
+
+/// The sentences of `documents` in which there is a term of a category, each once.
+fn rows_of(documents: &[String], known: &Knowledge) -> Vec<Row> {
+    let (mut rows, mut seen) = (Vec::new(), HashSet::new());
+    for document in documents {
+        known.features(document, &mut |read: &Features| {
+            if !read.evidence.contains(&true) || !seen.insert((read.terms.clone(), read.words.clone())) {
+                return;
+            }
+            rows.push(Row {
+                features: weighed(read).collect(),
+                evidence: read.evidence,
+                labels: [Some(false); CATEGORIES],
+                weight: DOCUMENT_WEIGHT,
+            });
+        });
+    }
+    rows
 }
 
 /// Moves the biases so that a score of 0.5 is what `medium` shall be: the best F1 over the samples, among the places
@@ -127,8 +160,8 @@ pub fn logits_of(
     let sums = |features: &Features| {
         let sum =
             |buckets: &[u32], category: usize| buckets.iter().map(|b| weights[*b as usize][category]).sum::<f32>();
-        let share = features.word_share();
-        std::array::from_fn(|category| sum(&features.terms, category) + share * sum(&features.words, category))
+        let (term, word) = (features.term_share(), features.word_share());
+        std::array::from_fn(|category| term * sum(&features.terms, category) + word * sum(&features.words, category))
     };
     worst(sample, known, &sums, &|sums, category| sums[category] + biases[category])
 }
@@ -145,7 +178,7 @@ fn worst(
         let own = sums(features);
         let both = std::array::from_fn(|c| own[c] + before[c].max(0.0));
         for (category, worst) in worst.iter_mut().enumerate() {
-            if features.evidence[category] || had[category] {
+            if features.evidence.contains(&true) && (features.evidence[category] || had[category]) {
                 *worst = worst.max(logit(&both, category));
             }
         }

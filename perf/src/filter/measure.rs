@@ -165,32 +165,98 @@ pub fn table_of_prompts(name: &str, prompts: &[Prompt], known: &Knowledge) -> St
     out
 }
 
+/// Documents of so many KiB are cut from the texts of others.
+const SIZES_KIB: [usize; 3] = [8, 100, 400];
+/// Of the texts that are put into documents, at most so many of a category, spread over all.
+const BURIED_MAX: usize = 400;
+
 /// A Markdown table: how many documents of 8, 100 and 400 KiB, cut from harmless texts, are flagged at `medium` in any
 /// category; and behind it the first sentences that are.
 pub fn table_of_documents(name: &str, texts: &str, known: &Knowledge) -> String {
-    let mut out = format!("| {name} | documents | flagged |\n|---|---|---|\n");
-    let is_flagged = |text: &str| known.findings(text).iter().any(|finding| Threshold::Medium.counts(finding.severity));
+    let mut out = format!("| {name} | documents | low | medium | high |\n|---|---|---|---|---|\n");
     let mut causes = Vec::new();
-    for kib in [8, 100, 400] {
-        let (mut count, mut flagged, mut rest) = (0, 0, texts);
-        while rest.len() >= kib << 10 {
-            let (document, behind) = rest.split_at(rest.floor_char_boundary(kib << 10));
-            rest = behind;
-            count += 1;
-            if is_flagged(document) {
-                flagged += 1;
-                causes.extend(document.lines().find(|line| is_flagged(line)).filter(|_| causes.len() < 40));
+    for kib in SIZES_KIB {
+        let all = documents(texts, kib);
+        let found: Vec<Findings> = all.iter().map(|document| known.findings(document)).collect();
+        let share = |threshold: Threshold| {
+            let is_flagged = |findings: &&Findings| findings.iter().any(|finding| threshold.counts(finding.severity));
+            found.iter().filter(is_flagged).count() as f64 * 100.0 / all.len().max(1) as f64
+        };
+        let [low, medium, high] = Threshold::ALL.map(share);
+        // Writing to a String doesn't fail.
+        let _ = writeln!(out, "| {kib} KiB | {} | {low:.1} % | {medium:.2} % | {high:.2} % |", all.len());
+        for (document, findings) in all.iter().zip(&found) {
+            for category in Category::ALL.into_iter().filter(|category| is_flagged(findings, *category)) {
+                let cause =
+                    document.split_inclusive(['.', '\n']).find(|part| is_flagged(&known.findings(part), category));
+                causes.extend(cause.map(|cause| format!("{}: {}", category.as_str(), cause.trim())));
             }
         }
-        let share = f64::from(flagged) * 100.0 / f64::from(count.max(1));
-        // Writing to a String doesn't fail.
-        let _ = writeln!(out, "| {kib} KiB | {count} | {share:.1} % |");
     }
-    for cause in causes {
+    for cause in causes.iter().take(40) {
         // Writing to a String doesn't fail.
-        let _ = writeln!(out, "    {}", cause.trim());
+        let _ = writeln!(out, "    {cause}");
     }
     out
+}
+
+/// A Markdown table: texts kept aside that are severe by themselves, in the middle of harmless documents: how many are
+/// still flagged in their category at `medium`, one by itself and three in a row.
+pub fn table_of_buried(samples: &[Sample], texts: &str, known: &Knowledge) -> String {
+    let mut out =
+        String::from("| category | texts | in 8 KiB, one / three | in 100 KiB | in 400 KiB |\n|---|---|---|---|---|\n");
+    for category in Category::ALL {
+        let is_severe = |sample: &&Sample| {
+            let is = sample.aside && sample.labels[category as usize] == Some(true);
+            is && Threshold::High.counts(known.findings(&sample.text)[category as usize].severity)
+        };
+        let severe: Vec<&Sample> = samples.iter().filter(is_severe).collect();
+        let severe: Vec<&Sample> = severe.iter().step_by(severe.len().div_ceil(BURIED_MAX).max(1)).copied().collect();
+        // Writing to a String doesn't fail.
+        let _ = write!(out, "| {} | {}", category.as_str(), severe.len());
+        for kib in SIZES_KIB {
+            let mut harmless = documents(texts, kib);
+            harmless.truncate(BURIED_MAX);
+            harmless.retain(|document| !is_flagged(&known.findings(document), category));
+            let found = |count: usize| {
+                let is_found = |nth: &usize| {
+                    let document = harmless[nth % harmless.len()];
+                    let middle = document.floor_char_boundary(document.len() / 2);
+                    let middle = document[..middle].rfind('\n').map_or(middle, |end| end + 1);
+                    let (before, behind) = document.split_at(middle);
+                    let mut text = format!("{before}\n\n");
+                    for other in 0..count {
+                        text.push_str(&severe[(nth + other) % severe.len()].text);
+                        text.push_str(".\n");
+                    }
+                    text.push('\n');
+                    is_flagged(&known.findings(&(text + behind)), category)
+                };
+                let all = (0..severe.len()).filter(|_| !harmless.is_empty());
+                all.clone().filter(is_found).count() as f64 / all.count().max(1) as f64
+            };
+            let (one, three) = (found(1), found(3));
+            // Writing to a String doesn't fail.
+            let _ = write!(out, " | {one:.2} / {three:.2}");
+        }
+        out.push_str(" |\n");
+    }
+    out
+}
+
+fn is_flagged(findings: &Findings, category: Category) -> bool {
+    Threshold::Medium.counts(findings[category as usize].severity)
+}
+
+/// Documents of so many KiB.
+fn documents(mut texts: &str, kib: usize) -> Vec<&str> {
+    let mut all = Vec::new();
+    while texts.len() >= kib << 10 {
+        let (document, behind) = texts.split_at(texts.floor_char_boundary(kib << 10));
+        all.push(document);
+        texts = behind;
+    }
+    all
 }
 
 fn words_of(text: &str) -> Vec<String> {
