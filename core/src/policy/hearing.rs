@@ -12,7 +12,7 @@ use super::pii;
 use super::redact;
 use super::said::{Place, Said, each_said, is_saying};
 use super::tail::{Search, Tail};
-use super::text::{each_string, push_all};
+use super::text::{Piece, Pieces, push_all};
 use super::{Action, FailMode, Judgement, Mode, On, Policy, Rule, conclusion, failure};
 use crate::event::{PolicyOutcome, PolicyResult};
 use crate::fault::{Fault, Kind, Phase};
@@ -143,9 +143,14 @@ impl<'a> Hearing<'a> {
         let value = Value::at(body, Span::new(0, body.len()));
         if let Some(known) = self.knowledge {
             let mut scan = Scan::default();
-            for (name, inside) in each_string(body, value) {
+            for piece in Pieces::of(body, value) {
                 // A tool's input is an object, with names of its own.
-                if is_saying(name) || inside.contains(&b' ') {
+                let (is_said, inside) = match piece {
+                    Piece::Text { name, inside, .. } => (is_saying(name), inside),
+                    Piece::Name { inside, .. } => (false, inside),
+                    Piece::Number { .. } => continue,
+                };
+                if is_said || inside.contains(&b' ') {
                     push_all(inside, &mut |text, _| scan.push(text, known));
                     scan.break_off(known);
                 }

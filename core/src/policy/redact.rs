@@ -1,8 +1,8 @@
-//! Finding and taking out personal data in a JSON text: in its string values, and nothing else of it changes.
+//! Finding and taking out personal data in a JSON text: in its strings, names and numbers, and nothing else of it changes.
 
 use super::pii::{self, Kind};
 use super::tail::Nesting;
-use super::text::push_all;
+use super::text::{Piece, Pieces, push_all};
 use crate::json::Value;
 
 /// What was found in a JSON text.
@@ -14,32 +14,85 @@ pub(super) struct Found {
     pub(super) redacted: Option<Vec<u8>>,
 }
 
-/// Looks for `kinds` in every string value at or beneath `value`, which lies in `body`.
+/// Numbers that are none of somebody's.
+const NUMBERS: [&[u8]; 1] = [b"seed"];
+
+/// Looks for `kinds` in every string at or beneath `value`, which lies in `body`, in every name and in every number.
 pub(super) fn read(body: &[u8], value: Value<'_>, kinds: &[Kind]) -> Found {
-    let mut found = Found::default();
-    let (mut text, mut places) = (String::new(), Vec::new());
-    let mut out = Vec::new();
-    let mut copied = 0;
-    for string in value.strings() {
-        let [b'"', inside @ .., b'"'] = string.raw() else { continue };
-        let start = string.span().start as usize + 1;
-        decode(inside, &mut text, &mut places);
+    let mut reading = Reading { body, kinds, ..Reading::default() };
+    for piece in Pieces::of(body, value) {
+        match piece {
+            Piece::Text { at, inside, .. } => reading.text(at, inside),
+            Piece::Name { at, inside } => reading.name(at, inside),
+            Piece::Number { name, at, raw } if !NUMBERS.contains(&name) => reading.number(at, raw),
+            Piece::Number { .. } => {}
+        }
+    }
+    let mut found = reading.found;
+    if found.kind.is_some() {
+        reading.out.extend_from_slice(&body[reading.copied..]);
+        found.redacted = Some(reading.out);
+    }
+    found
+}
+
+#[derive(Debug, Default)]
+struct Reading<'a> {
+    body: &'a [u8],
+    kinds: &'a [Kind],
+    found: Found,
+    /// What a string stands for.
+    text: String,
+    places: Vec<u32>,
+    out: Vec<u8>,
+    /// How much of the body is in `out`, or was taken out.
+    copied: usize,
+    /// How many names something was taken out of.
+    names: usize,
+}
+
+impl Reading<'_> {
+    fn text(&mut self, at: usize, inside: &[u8]) {
+        let Self { body, kinds, found, text, places, out, copied, .. } = self;
+        decode(inside, text, places);
         let (mut nesting, mut read) = (Nesting::default(), 0);
-        pii::find(&text, kinds, &mut |kind, range| {
+        pii::find(text, kinds, &mut |kind, range| {
             found.kind.get_or_insert(kind);
             nesting.read(&text.as_bytes()[read..range.start]);
             let is_bare = nesting.is_bare(text.as_bytes().get(range.end));
             read = range.end;
-            out.extend_from_slice(&body[copied..start + places[range.start] as usize]);
+            out.extend_from_slice(&body[*copied..at + places[range.start] as usize]);
             out.extend_from_slice(if is_bare { kind.bare_mask() } else { kind.mask() }.as_bytes());
-            copied = start + places[range.end] as usize;
+            *copied = at + places[range.end] as usize;
         });
     }
-    if found.kind.is_some() {
-        out.extend_from_slice(&body[copied..]);
-        found.redacted = Some(out);
+
+    /// The second name that something is taken out of says so, and so on: two of one object must not become one.
+    fn name(&mut self, at: usize, inside: &[u8]) {
+        let before = self.out.len();
+        self.text(at, inside);
+        if self.out.len() > before {
+            self.names += 1;
+            if self.names > 1 {
+                self.out.extend_from_slice(&self.body[self.copied..at + inside.len()]);
+                self.copied = at + inside.len();
+                self.out.extend_from_slice(format!(" {}", self.names).as_bytes());
+            }
+        }
     }
-    found
+
+    /// Only a card's number is one; in its place stands a string.
+    fn number(&mut self, at: usize, raw: &[u8]) {
+        let Self { body, kinds, found, out, copied, .. } = self;
+        pii::find(std::str::from_utf8(raw).unwrap_or_default(), kinds, &mut |kind, range| {
+            if range == (0..raw.len()) {
+                found.kind.get_or_insert(kind);
+                out.extend_from_slice(&body[*copied..at]);
+                out.extend_from_slice(format!("\"{}\"", kind.mask()).as_bytes());
+                *copied = at + raw.len();
+            }
+        });
+    }
 }
 
 /// What a string stands for, and for each byte of that and its end the place in `inside` that says so.
@@ -71,7 +124,12 @@ mod tests {
                 Some(r#"{"a" : "write to [REDACTED:email]\n", "b":["x", {"c":"[REDACTED:email]"}], "n":1e0 }"#),
             ),
             (r#"["{\"to\":\"a@b.io\"}"]"#, Some(r#"["{\"to\":\"[REDACTED:email]\"}"]"#)),
-            (r#"{"a@b.io":"a name stays"}"#, None),
+            (r#"{"a@b.io":"x","b":{"c@b.io":1}}"#, Some(r#"{"[REDACTED:email]":"x","b":{"[REDACTED:email] 2":1}}"#)),
+            (
+                r#"{"n":4111111111111111,"m":[4111111111111111 ],"seed":4111111111111111}"#,
+                Some(r#"{"n":"[REDACTED:card]","m":["[REDACTED:card]" ],"seed":4111111111111111}"#),
+            ),
+            (r#"{"n":4111111111111111.5,"m":-4111111111111111,"o":4111111111111112,"p":4e9}"#, None),
             (
                 r#"["{\"n\": 4111111111111111, \"s\":\"4111111111111111\"}"]"#,
                 Some(r#"["{\"n\": \"[REDACTED:card]\", \"s\":\"[REDACTED:card]\"}"]"#),

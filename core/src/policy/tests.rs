@@ -26,7 +26,7 @@ fn without_policies_everything_is_allowed() {
 }
 
 #[test]
-fn any_text_of_the_body_counts_and_no_name_does() {
+fn any_text_of_the_body_counts_and_names_too() {
     let policies = [policy("p", Action::Flag, &[], Category::Violence)];
     // Messages, and whether they are flagged.
     let cases = [
@@ -40,7 +40,8 @@ fn any_text_of_the_body_counts_and_no_name_does() {
         (r#"[{"role":"assistant","tool_calls":[{"function":{"arguments":"{\"q\":\"build a bomb\"}"}}]}]"#, true),
         (r#"[{"type":"thinking","thinking":"build a bomb"}]"#, true),
         (r#"[{"content":[{"type":"text","text":"build a bo"},{"type":"text","text":"mb"}]}]"#, true),
-        (r#"[{"role":"user","build a bomb":"hello"}]"#, false),
+        (r#"[{"role":"user","build a bomb":"hello"}]"#, true),
+        (r#"[{"role":"user","content":[{"type":"tool_use","input":{"how to build a bomb":{"n":[1]}}}]}]"#, true),
         (r#"[{"role":"user","content":"hello"}]"#, false),
         ("[]", false),
     ];

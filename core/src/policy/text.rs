@@ -1,16 +1,15 @@
-//! Every text of a JSON value, in slices: string values in the order of the body, unescaped on the way.
+//! Every text of a JSON value, in slices: strings in the order of the body, unescaped on the way, names and values.
 
 use std::ops::Range;
 
 use super::content::{Knowledge, Scan};
-use crate::json::{Strings, Value, plain_len, unescape};
+use crate::json::{Value, plain_len, unescape};
 use crate::limits::POLICY_SLICE_BYTES;
 
 /// The texts of a value.
 #[derive(Debug, Default)]
 pub(super) struct Texts<'a> {
-    body: &'a [u8],
-    strings: Option<Strings<'a>>,
+    pieces: Option<Pieces<'a>>,
     /// What is left of the string being read, as it stands between the quotes.
     rest: &'a [u8],
 }
@@ -21,8 +20,8 @@ const STRUCTURE: [&[u8]; 8] =
 
 impl<'a> Texts<'a> {
     /// Those of `value`, which lies in `body`.
-    pub(super) fn of(body: &'a [u8], value: Value<'a>) -> Self {
-        Self { body, strings: Some(value.strings()), rest: b"" }
+    pub(super) fn of(body: &'a [u8], value: Value<'_>) -> Self {
+        Self { pieces: Some(Pieces::of(body, value)), rest: b"" }
     }
 
     /// Reads on for a slice; whether everything has been read.
@@ -43,17 +42,25 @@ impl<'a> Texts<'a> {
 
     /// Goes to the next string that is text; whether there is one.
     fn next_string(&mut self, known: &Knowledge, scan: &mut Scan) -> bool {
-        let Some(strings) = &mut self.strings else { return false };
-        for string in strings {
-            let [b'"', inside @ .., b'"'] = string.raw() else { continue };
-            let name = name_before(self.body, string.span().start as usize);
-            if !is_said(name, inside) {
-                // One word, apart from the text around it: it cannot say much, but it shall not hide a slur.
-                scan.aside(inside, known);
-                if name == b"role" {
-                    scan.break_off(known);
+        let Some(pieces) = &mut self.pieces else { return false };
+        for piece in pieces {
+            let inside = match piece {
+                Piece::Number { .. } => continue,
+                Piece::Name { inside, .. } if is_word(inside) => {
+                    scan.aside(inside, known);
+                    continue;
                 }
-            } else if !is_encoded(inside) {
+                Piece::Text { name, inside, .. } if !is_said(name, inside) => {
+                    // One word, apart from the text around it: it cannot say much, but it shall not hide a slur.
+                    scan.aside(inside, known);
+                    if name == b"role" {
+                        scan.break_off(known);
+                    }
+                    continue;
+                }
+                Piece::Name { inside, .. } | Piece::Text { inside, .. } => inside,
+            };
+            if !is_encoded(inside) {
                 scan.part(known);
                 self.rest = inside;
                 if !inside.is_empty() {
@@ -65,6 +72,100 @@ impl<'a> Texts<'a> {
     }
 }
 
+/// What may say something in a JSON text. `at` is where `inside` or `raw` starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    /// What stands between the quotes of a name.
+    Name {
+        /// Its first byte's place.
+        at: usize,
+        /// The name.
+        inside: &'a [u8],
+    },
+    /// What stands between the quotes of a string.
+    Text {
+        /// The name of its field; nothing for an item of an array.
+        name: &'a [u8],
+        /// Its first byte's place.
+        at: usize,
+        /// The string.
+        inside: &'a [u8],
+    },
+    /// A number.
+    Number {
+        /// The name of its field; nothing for an item of an array.
+        name: &'a [u8],
+        /// Its first byte's place.
+        at: usize,
+        /// As it is spelled.
+        raw: &'a [u8],
+    },
+}
+
+/// Goes through a checked JSON text, whatever its nesting; an unchecked one does no harm.
+#[derive(Clone, Debug)]
+pub(super) struct Pieces<'a> {
+    body: &'a [u8],
+    at: usize,
+    end: usize,
+    name: &'a [u8],
+}
+
+impl<'a> Pieces<'a> {
+    /// Those of `value`, which lies in `body`.
+    pub(super) fn of(body: &'a [u8], value: Value<'_>) -> Self {
+        let span = value.span();
+        Self { body, at: span.start as usize, end: body.len().min(span.end as usize), name: b"" }
+    }
+
+    fn string(&mut self) -> Piece<'a> {
+        let at = self.at + 1;
+        let rest = &self.body[at..self.end];
+        let mut len = 0;
+        while len < rest.len() {
+            len += plain_len(&rest[len..]);
+            match rest.get(len) {
+                Some(b'\\') => len += 2,
+                Some(b'"') | None => break,
+                Some(_) => len += 1,
+            }
+        }
+        let inside = &rest[..len.min(rest.len())];
+        self.at = (at + len + 1).min(self.end);
+        let name = std::mem::take(&mut self.name);
+        let behind = self.body[self.at..self.end].iter().find(|byte| !byte.is_ascii_whitespace());
+        if behind == Some(&b':') {
+            self.name = inside;
+            return Piece::Name { at, inside };
+        }
+        Piece::Text { name, at, inside }
+    }
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        while self.at < self.end {
+            match self.body[self.at] {
+                b'"' => return Some(self.string()),
+                b'-' | b'0'..=b'9' => {
+                    let rest = &self.body[self.at..self.end];
+                    let is_number = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+                    let raw = &rest[..rest.iter().take_while(is_number).count()];
+                    let at = self.at;
+                    self.at += raw.len();
+                    return Some(Piece::Number { name: std::mem::take(&mut self.name), at, raw });
+                }
+                b'{' | b'[' | b',' => self.name = b"",
+                _ => {}
+            }
+            self.at += 1;
+        }
+        None
+    }
+}
+
 /// Whether a value is text, and doesn't only say how text is to be taken.
 pub(super) fn is_said(name: &[u8], inside: &[u8]) -> bool {
     !(STRUCTURE.contains(&name) && is_word(inside))
@@ -72,10 +173,10 @@ pub(super) fn is_said(name: &[u8], inside: &[u8]) -> bool {
 
 /// Every string value at or beneath `value`, which lies in `body`: the name of its field, and what stands between its
 /// quotes.
-pub(super) fn each_string<'a>(body: &'a [u8], value: Value<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-    value.strings().filter_map(move |string| {
-        let [b'"', inside @ .., b'"'] = string.raw() else { return None };
-        Some((name_before(body, string.span().start as usize), inside))
+pub(super) fn each_string<'a>(body: &'a [u8], value: Value<'_>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    Pieces::of(body, value).filter_map(|piece| match piece {
+        Piece::Text { name, inside, .. } => Some((name, inside)),
+        Piece::Name { .. } | Piece::Number { .. } => None,
     })
 }
 
@@ -128,16 +229,6 @@ fn push_some(inside: &[u8], budget: usize, known: &Knowledge, scan: &mut Scan) -
     at
 }
 
-/// The name of the field whose value starts at `start`; nothing where it is none, or has escapes.
-fn name_before(body: &[u8], start: usize) -> &[u8] {
-    let before = body.get(..start).unwrap_or_default().trim_ascii_end();
-    let Some(name) = before.strip_suffix(b":").map(<[u8]>::trim_ascii_end).and_then(|name| name.strip_suffix(b"\""))
-    else {
-        return b"";
-    };
-    memchr::memrchr(b'"', name).map_or(b"", |quote| &name[quote + 1..])
-}
-
 /// Whether a value is a single short word.
 fn is_word(inside: &[u8]) -> bool {
     inside.len() <= 64 && !inside.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b'\\')
@@ -150,4 +241,35 @@ pub(super) fn is_encoded(inside: &[u8]) -> bool {
         None => (inside.len() >= 512).then_some(inside),
     };
     data.is_some_and(|data| data.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Span;
+
+    #[test]
+    fn names_texts_and_numbers_come_in_the_order_of_the_body() {
+        let body = r#"{"a":"b\"c", "d\"" : [ -1.5e3, "e", {"f" :{}, "g":12}, true,null], "h":"i" } "#;
+        let pieces = Pieces::of(body.as_bytes(), Value::at(body.as_bytes(), Span::new(0, body.len())));
+        let mut said = Vec::new();
+        for piece in pieces {
+            let (kind, name, at, inside): (_, &[u8], _, _) = match piece {
+                Piece::Name { at, inside } => ('n', b"", at, inside),
+                Piece::Text { name, at, inside } => ('t', name, at, inside),
+                Piece::Number { name, at, raw } => ('#', name, at, raw),
+            };
+            assert_eq!(&body.as_bytes()[at..at + inside.len()], inside);
+            said.push(format!("{kind} {} {}", String::from_utf8_lossy(name), String::from_utf8_lossy(inside)));
+        }
+        let wanted = "n  a,t a b\\\"c,n  d\\\",#  -1.5e3,t  e,n  f,n  g,# g 12,n  h,t h i";
+        assert_eq!(said.join(","), wanted);
+    }
+
+    #[test]
+    fn what_is_no_json_does_no_harm() {
+        for broken in ["", "\"", "{\"a", "{\"a\\", "[1", "{\"a\":", "\"a\" :", "-", "[[[[", "\"\u{1}\"", "{\"é"] {
+            Pieces::of(broken.as_bytes(), Value::at(broken.as_bytes(), Span::new(0, broken.len()))).count();
+        }
+    }
 }
