@@ -6,12 +6,13 @@
 
 use std::fmt;
 use std::fs::{self, Permissions};
-use std::io;
+use std::io::{self, Read};
 use std::net::{AddrParseError, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use rustix::fs::Mode;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -52,6 +53,11 @@ impl FromStr for Address {
         }
     }
 }
+
+/// How long a connection stays open that whoever listens has taken.
+const KEPT: Duration = Duration::from_millis(500);
+/// How long the listener of a process that has ended may outlive it.
+const DYING: Duration = Duration::from_secs(5);
 
 /// What one core takes connections from.
 #[derive(Debug)]
@@ -196,13 +202,34 @@ fn clear(path: &Path) -> Result<(), String> {
     if !found.file_type().is_socket() {
         return Err("there is a file that is no socket; remove it, or choose another path".to_owned());
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(|error| format!("nobody listens there any more, but the file stays: {error}"))
+    let give_up = Instant::now() + DYING;
+    loop {
+        match answers(path) {
+            Ok(true) => return Err("the socket is in use; stop what uses it, or choose another path".to_owned()),
+            Ok(false) if Instant::now() < give_up => {}
+            Ok(false) => return Err("whoever listens there closes each connection at once".to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => break,
+            Err(error) => return Err(format!("there is a socket that can't be looked at: {error}")),
         }
-        Ok(_) => Err("the socket is in use; stop what uses it, or choose another path".to_owned()),
-        Err(error) => Err(format!("there is a socket that can't be looked at: {error}")),
     }
+    fs::remove_file(path).map_err(|error| format!("nobody listens there any more, but the file stays: {error}"))
+}
+
+/// Whether somebody takes a connection and keeps it. The ring of a process that was killed keeps its listener for some
+/// milliseconds longer than the process lives; what has come to its queue is closed with it.
+///
+/// # Errors
+///
+/// Nobody listens.
+fn answers(path: &Path) -> io::Result<bool> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(KEPT))?;
+    let error = match stream.read(&mut [0]) {
+        Ok(came) => return Ok(came > 0),
+        Err(error) => error,
+    };
+    Ok(matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
 }
 
 #[cfg(test)]
@@ -235,6 +262,14 @@ mod tests {
         let (path, listen) = at(&folder);
         drop(bind(&listen, None, 1).unwrap());
         assert!(path.exists(), "left as by a crash");
+        // One that outlives its process by a moment, as a ring's does.
+        let dying = bind(&listen, None, 1).unwrap();
+        let end = std::thread::spawn(move || {
+            let Listening::Unix(listener) = &dying.listening[0] else { panic!("it is one") };
+            drop(listener.accept());
+        });
+        drop(bind(&listen, None, 1).unwrap());
+        end.join().unwrap();
         let bound = bind(&listen, None, 1).unwrap();
         fs::remove_file(&path).unwrap();
         let successor = bind(&listen, None, 1).unwrap();
