@@ -98,6 +98,22 @@ impl WideBlock {
         let [one, two, three, four] = self.0.map(|block| u64::from(marks(block).bits()));
         one | two << BLOCK | three << (2 * BLOCK) | four << (3 * BLOCK)
     }
+
+    /// Whether `marks` marks a byte, at half the price of saying which.
+    #[inline(always)]
+    pub(crate) fn has(&self, marks: impl Fn(Block) -> Marks) -> bool {
+        let [one, two, three, four] = self.0.map(marks);
+        one.or(two).or(three.or(four)).bits() != 0
+    }
+}
+
+/// How many bytes at the start of `bytes` are in wide blocks of which `marks` marks no byte: long stretches of text are
+/// passed over so, and what is left is for whoever looks closer.
+#[inline(always)]
+pub(crate) fn unmarked(bytes: &[u8], marks: impl Fn(Block) -> Marks) -> usize {
+    let (blocks, _) = bytes.as_chunks::<WIDE>();
+    let is_unmarked = |block: &&[u8; WIDE]| !WideBlock::at_start_of(*block).has(&marks);
+    WIDE * blocks.iter().take_while(is_unmarked).count()
 }
 
 /// Fewer bytes than a block's, and zeros. Two words that overlap are put together where a copy of so few bytes would be a
@@ -139,6 +155,17 @@ mod tests {
             }
         }
         assert_eq!(WideBlock::at_start_of(&[1; 60]).bits(|block| block.equal(0)), 0xf << 60);
+    }
+
+    #[test]
+    fn wide_blocks_are_passed_over_up_to_the_one_with_a_mark() {
+        for len in 0..300 {
+            for at in 0..=len {
+                let mut bytes = vec![b'a'; len];
+                bytes[at..].fill(b'z');
+                assert_eq!(unmarked(&bytes, |block| block.equal(b'z')), at / WIDE * WIDE, "{at} of {len}");
+            }
+        }
     }
 
     #[test]
