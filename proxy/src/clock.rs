@@ -16,8 +16,8 @@ pub fn now() -> Instant {
     now
 }
 
-/// When the clock was last read; now, if something has taken its time since: a connection that was waited for, or a long
-/// piece of work. For deadlines, and for where a reading stands close by: one costs 40 ns and more, and a request had
+/// When the clock was last read; now, if something has taken its time since: whatever the task waited for ([`crate::rt`]
+/// sees to it), or a long piece of work. For deadlines, and for where a reading stands close by: one costs 40 ns and more, and a request had
 /// sixteen of them.
 pub fn lately() -> Instant {
     READ.get().unwrap_or_else(now)
@@ -70,7 +70,10 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::rt;
 
     #[test]
     fn lately_is_the_last_reading_until_something_takes_its_time() {
@@ -80,5 +83,15 @@ mod tests {
         let again = lately();
         assert!(again >= read);
         assert_eq!(lately(), again, "which was a reading");
+    }
+
+    #[test]
+    fn a_task_that_has_waited_reads_the_clock_anew() {
+        let later = rt::run(rt::Engine::Epoll, || async {
+            let before = now();
+            rt::sleep(Duration::from_millis(1)).await;
+            lately() > before
+        });
+        assert!(later.unwrap());
     }
 }

@@ -117,22 +117,31 @@ impl Engine {
 pub fn run<F: Future>(engine: Engine, main: impl FnOnce() -> F) -> io::Result<F::Output> {
     if engine == Engine::Epoll {
         let runtime = RuntimeBuilder::<LegacyDriver>::new().with_entries(RING_ENTRIES).enable_timer().build()?;
-        return Ok(Box::leak(Box::new(runtime)).block_on(async { main().await }));
+        return Ok(Box::leak(Box::new(runtime)).block_on(async { rooted(main()).await }));
     }
     let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES).uring_builder(engine.ring());
-    Ok(Box::leak(Box::new(builder.enable_timer().build()?)).block_on(async { main().await }))
+    Ok(Box::leak(Box::new(builder.enable_timer().build()?)).block_on(async { rooted(main()).await }))
 }
 
 /// Starts a task on this core. A panic in it is handed to `on_panic` and ends that task alone.
 pub fn spawn(task: impl Future<Output = ()> + 'static, on_panic: impl FnOnce(Box<dyn Any + Send>) + 'static) {
-    // Boxed, since each hand that a future passes through by value keeps room for all of it: three times what a
-    // connection needs.
-    let mut task = Box::pin(task);
+    let task = rooted(task);
     drop(monoio::spawn(async move {
-        if let Err(panic) = caught(task.as_mut()).await {
+        if let Err(panic) = caught(pin!(task)).await {
             on_panic(panic);
         }
     }));
+}
+
+/// The root of a task: whenever that goes on, whatever it has waited for has taken its time.
+fn rooted<T>(task: impl Future<Output = T>) -> impl Future<Output = T> {
+    // Boxed, since each hand that a future passes through by value keeps room for all of it: three times what a
+    // connection needs.
+    let mut task = Box::pin(task);
+    poll_fn(move |cx| {
+        clock::time_has_passed();
+        task.as_mut().poll(cx)
+    })
 }
 
 /// Runs a future, turning its panic into an error. The future is not polled again after it panicked.
@@ -155,7 +164,6 @@ pub async fn give_way() {
 pub async fn sleep(duration: Duration) {
     // Boxed: a timer is 700 bytes large, of each connection too that never sleeps.
     Box::pin(monoio::time::sleep(duration)).await;
-    clock::time_has_passed();
 }
 
 /// What came first.
@@ -223,8 +231,8 @@ impl Socket {
 
     /// A Unix socket, through the type of a TCP stream: receiving, sending and shutting down are the same operations on
     /// either, and nothing else is done with one.
-    fn unix(stream: StdUnixStream) -> io::Result<Self> {
-        Ok(Self::new(TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(stream)))?))
+    fn unix(stream: OwnedFd) -> io::Result<Self> {
+        Ok(Self::new(TcpStream::from_std(stream.into())?))
     }
 
     fn new(stream: TcpStream) -> Self {
@@ -266,7 +274,6 @@ impl Socket {
     /// Writes some of `bytes[range]`; gives the buffer back with how much went. To be awaited to its end.
     pub async fn write(&mut self, bytes: Vec<u8>, range: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
         let (result, slice) = self.outflow.write(bytes.slice(range)).await;
-        clock::time_has_passed();
         (result, slice.into_inner())
     }
 
@@ -288,7 +295,6 @@ impl Socket {
             written
         })
         .await;
-        clock::time_has_passed();
         (result, slice.into_inner())
     }
 
@@ -374,7 +380,6 @@ impl Reads<'_> {
                     };
                     *self.inflow = Inflow::Idle(half);
                     *self.bytes = bytes;
-                    clock::time_has_passed();
                     return Poll::Ready(result);
                 }
                 Inflow::Turning => unreachable!("every turn above puts a state back before it returns"),
@@ -397,9 +402,7 @@ impl Drop for Retiring {
 /// The kernel's, or `TimedOut`.
 #[allow(clippy::disallowed_methods)] // A connect owns no buffer: this is the one future that may be dropped.
 pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<Socket> {
-    let connected = monoio::time::timeout(limit, TcpStream::connect_addr(address)).await;
-    clock::time_has_passed();
-    match connected {
+    match monoio::time::timeout(limit, TcpStream::connect_addr(address)).await {
         Ok(stream) => Socket::tcp(stream?),
         Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
     }
@@ -418,7 +421,7 @@ pub async fn connect_unix(path: &Path, limit: Duration) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     loop {
         match socket.connect(&place) {
-            Ok(()) => return Socket::unix(OwnedFd::from(socket).into()),
+            Ok(()) => return Socket::unix(socket.into()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < due => {
                 sleep(Duration::from_millis(1)).await;
             }
@@ -444,17 +447,10 @@ impl Arrival {
     ///
     /// The kernel's, when it can't be registered, or has gone already.
     pub fn open(self) -> io::Result<Socket> {
+        SockRef::from(&self.stream).set_nonblocking(self.engine == Engine::Epoll)?;
         match self.peer {
-            Some(_) => {
-                let stream = std::net::TcpStream::from(self.stream);
-                stream.set_nonblocking(self.engine == Engine::Epoll)?;
-                Socket::tcp(TcpStream::from_std(stream)?)
-            }
-            None => {
-                let stream = StdUnixStream::from(self.stream);
-                stream.set_nonblocking(self.engine == Engine::Epoll)?;
-                Socket::unix(stream)
-            }
+            Some(_) => Socket::tcp(TcpStream::from_std(self.stream.into())?),
+            None => Socket::unix(self.stream),
         }
     }
 }
