@@ -7,8 +7,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::harness::{
-    Config, Gate, Gateway, Step, Vendor, anthropic, chat, chat_of, chunked, eventually, on_each_driver, openai,
-    openai_events, request, sse_head,
+    Config, Gate, Gateway, Step, Vendor, anthropic, chat, chat_of, eventually, on_each_driver, openai, openai_events,
+    openai_stream_behind, request,
 };
 
 const STREAMED: &str = r#","stream":true,"stream_options":{"include_usage":true}"#;
@@ -16,14 +16,7 @@ const STREAMED: &str = r#","stream":true,"stream_options":{"include_usage":true}
 /// A vendor that begins its stream, and goes on when the gate is opened.
 fn gated() -> (Vendor, Gate) {
     let gate = Gate::default();
-    let events = openai_events(true);
-    let script = vec![
-        Step::Send(sse_head()),
-        Step::Send(chunked(events[..3].concat())),
-        Step::Wait(gate.clone()),
-        Step::Send(chunked(events[3..].concat())),
-        Step::Send(chunked("")),
-    ];
+    let script = openai_stream_behind(&gate);
     (Vendor::start(move |_| script.clone()), gate)
 }
 

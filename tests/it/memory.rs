@@ -1,8 +1,8 @@
 //! What streams that wait hold of memory, and that it is given back when they have gone.
 
 use crate::harness::{
-    Client, Config, Gate, Gateway, Step, Vendor, chat, chat_of, chunked, eventually, on_each_driver, openai,
-    openai_events, sse_head,
+    Client, Config, Gate, Gateway, Vendor, chat, chat_of, eventually, on_each_driver, openai, openai_events,
+    openai_stream_behind,
 };
 
 const STREAMED: &str = r#","stream":true,"stream_options":{"include_usage":true}"#;
@@ -16,14 +16,7 @@ const EACH_BYTES: usize = 16 * 1024;
 fn streams_that_wait_hold_little_and_leave_nothing() {
     on_each_driver(|driver| {
         let gate = Gate::default();
-        let events = openai_events(true);
-        let script = vec![
-            Step::Send(sse_head()),
-            Step::Send(chunked(events[..3].concat())),
-            Step::Wait(gate.clone()),
-            Step::Send(chunked(events[3..].concat())),
-            Step::Send(chunked("")),
-        ];
+        let script = openai_stream_behind(&gate);
         let vendor = Vendor::start(move |asked| if asked.wants_stream() { script.clone() } else { openai(asked) });
         let gateway = Gateway::with(Config::openai(&vendor, "", "")).driver(driver).start();
         gateway.client().ask(chat("chat")).openai_completion();

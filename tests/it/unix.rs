@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::harness::{
     Client, Config, End, Gate, Gateway, Setup, State, Step, Vendor, chat, chat_of, chunked, eventually, kt,
-    on_each_driver, openai, openai_events, sse_head,
+    on_each_driver, openai, openai_events, openai_stream_behind, sse_head,
 };
 
 const STREAMED: &str = r#","stream":true,"stream_options":{"include_usage":true}"#;
@@ -112,14 +112,7 @@ fn what_a_crash_left_is_replaced_and_nothing_else() {
 fn a_drain_takes_the_file_away_and_finishes_what_is_in_flight() {
     on_each_driver(|driver| {
         let gate = Gate::default();
-        let events = openai_events(true);
-        let script = vec![
-            Step::Send(sse_head()),
-            Step::Send(chunked(events[..3].concat())),
-            Step::Wait(gate.clone()),
-            Step::Send(chunked(events[3..].concat())),
-            Step::Send(chunked("")),
-        ];
+        let script = openai_stream_behind(&gate);
         let vendor = Vendor::start(move |_| script.clone());
         let (path, setup) = at_a_socket(&vendor);
         let mut gateway = setup.cores(2).driver(driver).start();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::vendor::{Received, Script, Step};
+use super::vendor::{Gate, Received, Script, Step};
 
 /// All tokens of any answer of [`openai`]: 12 of the prompt, 5 of the answer.
 pub(crate) const OPENAI_TOKENS: u64 = 17;
@@ -28,6 +28,18 @@ pub(crate) fn sse_head() -> Vec<u8> {
 pub(crate) fn chunked(payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     [format!("{:x}\r\n", payload.len()).as_bytes(), payload, b"\r\n"].concat()
+}
+
+/// A streamed chat completion that begins, and goes on when the gate is opened.
+pub(crate) fn openai_stream_behind(gate: &Gate) -> Script {
+    let events = openai_events(true);
+    vec![
+        Step::Send(sse_head()),
+        Step::Send(chunked(events[..3].concat())),
+        Step::Wait(gate.clone()),
+        Step::Send(chunked(events[3..].concat())),
+        Step::Send(chunked("")),
+    ]
 }
 
 /// Answers a chat completion, whole or streamed as it asks.

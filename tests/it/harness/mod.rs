@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use answers::{
     ANTHROPIC_TOKENS, OPENAI_TOKENS, anthropic, anthropic_error, anthropic_events, anthropic_whole, chunked, http,
-    openai, openai_events, openai_stream, openai_whole, sse_head,
+    openai, openai_events, openai_stream, openai_stream_behind, openai_whole, sse_head,
 };
 pub(crate) use cases::{Case, cases};
 pub(crate) use client::{Answer, Client, End, MESSAGES, chat, chat_of, post, refuses, request};
